@@ -1,0 +1,36 @@
+# A table of contents: what each target does stands in the script it calls.
+# PG_CONFIG names the server to build for (default: /usr/bin/pg_config).
+.PHONY: help deps demo test install installcheck bench lint clean
+
+help:
+	@echo 'make demo          the main job, live, on a private server with pgbench as the application'
+	@echo 'make test          every test, each on a private server'
+	@echo 'make install       build the extension and install it into the system'
+	@echo 'make installcheck  the regression tests against a running server (PGHOST, PGPORT, ...)'
+	@echo 'make bench         ratios beside a hand-written queue (about 4 minutes)'
+	@echo 'make lint          formatting and clippy'
+	@echo 'make clean         remove what was built'
+
+deps:
+	@tests/setup/deps.sh
+
+demo: install
+	@tests/demo/run.sh
+
+test:
+	@tests/setup/test.sh
+
+install: deps
+	@tests/setup/install.sh
+
+installcheck:
+	@tests/setup/installcheck.sh
+
+bench: install
+	@tests/bench/run.sh
+
+lint: deps
+	@tests/setup/lint.sh
+
+clean:
+	cargo clean
