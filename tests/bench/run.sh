@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# One table of ratios: queue_ext beside a queue as one would write it by hand (schema.sql), on a private server.
+set -euo pipefail
+source "$(dirname "$0")/../setup/cluster.sh"
+source tests/bench/lib.sh
+
+# No checkpoint in the middle of a round; else as Postgres comes, so every commit waits for the disk.
+cluster_start preload shared_buffers=512MB max_wal_size=8GB checkpoint_timeout=30min log_min_messages=warning
+psql -qc 'CREATE DATABASE bench'
+export PGDATABASE=bench
+sql -f tests/bench/schema.sql >/dev/null
+
+model=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)
+cat <<END
+$("$PG_CONFIG" --version), synchronous_commit=$(sql -c 'SHOW synchronous_commit'), fsync=$(sql -c 'SHOW fsync'); $(nproc) cores (${model:-unknown}); medians of $rounds rounds in turn.
+Rates: more is better. Ratio: above 1, queue_ext is the better one.
+
+| measurement | hand-written | queue_ext | ratio |
+|---|---|---|---|
+END
+for measurement in tests/bench/[0-9]*.sh; do
+    # shellcheck source=/dev/null
+    source "$measurement"
+done
