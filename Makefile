@@ -24,7 +24,7 @@ install: deps
 	@tests/setup/install.sh
 
 installcheck:
-	@tests/setup/installcheck.sh
+	@tests/regress/run.sh running
 
 bench: install
 	@tests/bench/run.sh
