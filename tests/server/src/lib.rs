@@ -1,0 +1,42 @@
+//! The harness of the integration tests: a server of one's own, and waiting for conditions.
+//!
+//! Nothing here sleeps for its own sake. [`until`] looks again and again, and gives up after a
+//! deadline that is far beyond anything a healthy server needs, so no test depends on speed.
+
+mod server;
+mod sql;
+
+pub use server::{Server, Settings, as_postgres, binary};
+pub use sql::{Sql, Text};
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Far more than any condition here needs; only a failing test ever gets there.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Waits until `probe` gives a value and returns it; fails with `what` when it does not come.
+pub fn until_some<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    within(DEADLINE, probe).unwrap_or_else(|| panic!("this did not happen in {DEADLINE:?}: {what}"))
+}
+
+/// Waits until `probe` is true; fails with `what` when it does not become so.
+pub fn until(what: &str, mut probe: impl FnMut() -> bool) {
+    until_some(what, || probe().then_some(()));
+}
+
+/// As [`until_some`], with a deadline of one's own and no opinion about missing it.
+pub fn within<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(value) = probe() {
+            return Some(value);
+        }
+        if Instant::now() > end {
+            return None;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}

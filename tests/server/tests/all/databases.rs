@@ -1,0 +1,125 @@
+//! Several databases at once; making and dropping databases is not held up.
+
+use crate::fixture::{done, processed, put, until_done};
+use queue_ext_server_tests::{Server, Sql, until};
+
+#[test]
+fn several_databases_are_served_at_once() {
+    let server = Server::start(&[("queue_ext.max_workers", "4")]);
+    let names = ["one", "two", "three"];
+    let mut all: Vec<_> = names.iter().map(|name| server.app(name)).collect();
+    for db in &mut all {
+        processed(db, "q", "", "");
+    }
+    for (i, db) in all.iter_mut().enumerate() {
+        put(db, "q", 1, 100 * (i as i32 + 1));
+    }
+    for (i, db) in all.iter_mut().enumerate() {
+        until_done(db, "q", 100 * (i as i64 + 1));
+    }
+}
+
+#[test]
+fn more_databases_than_workers_take_turns() {
+    let server = Server::start(&[
+        ("queue_ext.max_workers", "2"),
+        ("queue_ext.worker_idle_timeout", "100ms"),
+    ]);
+    let mut all: Vec<_> = ["one", "two", "three", "four"]
+        .iter()
+        .map(|name| server.app(name))
+        .collect();
+    for db in &mut all {
+        processed(db, "q", "", "");
+    }
+    for round in 1..=3 {
+        for db in &mut all {
+            put(db, "q", round * 100, round * 100 + 9);
+        }
+        for db in &mut all {
+            until_done(db, "q", i64::from(round) * 10);
+        }
+    }
+}
+
+#[test]
+fn only_the_databases_named_are_served() {
+    let server = Server::start(&[("queue_ext.databases", "one")]);
+    let mut one = server.app("one");
+    let mut two = server.app("two");
+    processed(&mut one, "q", "", "");
+    processed(&mut two, "q", "", "");
+    put(&mut two, "q", 1, 1);
+    put(&mut one, "q", 1, 1);
+    until_done(&mut one, "q", 1);
+    assert_eq!(done(&mut two, "q"), 0);
+    assert!(
+        two.one::<bool>(
+            "SELECT problem IS NOT NULL FROM queue.overview WHERE queue = 'q'::regclass"
+        )
+    );
+}
+
+#[test]
+fn dropping_a_database_is_not_held_up() {
+    let server = Server::start(&[]);
+    let mut admin = server.connect("postgres");
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    put(&mut db, "q", 1, 10);
+    until_done(&mut db, "q", 10);
+    drop(db);
+    // Without FORCE: whatever of ours is connected there lets go by itself.
+    admin.run("DROP DATABASE shop");
+    // A busy one, too.
+    let mut db = server.app("busy");
+    processed(&mut db, "q", "", "");
+    put(&mut db, "q", 1, 20000);
+    until("it is busy", || done(&mut db, "q") > 0);
+    drop(db);
+    admin.run("DROP DATABASE busy WITH (FORCE)");
+    // And one of the same name again.
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    put(&mut db, "q", 1, 10);
+    until_done(&mut db, "q", 10);
+}
+
+#[test]
+fn a_database_may_be_a_template_and_renamed() {
+    let server = Server::start(&[]);
+    let mut admin = server.connect("postgres");
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    put(&mut db, "q", 1, 10);
+    until_done(&mut db, "q", 10);
+    drop(db);
+    admin.run("CREATE DATABASE copy TEMPLATE shop");
+    let mut copy = server.connect("copy");
+    put(&mut copy, "q", 11, 20);
+    until_done(&mut copy, "q", 20);
+    let mut db = server.connect("shop");
+    put(&mut db, "q", 11, 15);
+    until_done(&mut db, "q", 15);
+    drop(db);
+    admin.run("ALTER DATABASE shop RENAME TO store");
+    let mut db = server.connect("store");
+    put(&mut db, "q", 16, 20);
+    until_done(&mut db, "q", 20);
+}
+
+#[test]
+fn a_database_that_refuses_connections_stops_no_other() {
+    let server = Server::start(&[]);
+    let mut admin = server.connect("postgres");
+    let mut shut = server.app("shut");
+    processed(&mut shut, "q", "", "");
+    drop(shut);
+    admin.run("ALTER DATABASE shut ALLOW_CONNECTIONS false");
+    server.stop_fast();
+    server.start_again();
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    put(&mut db, "q", 1, 10);
+    until_done(&mut db, "q", 10);
+}

@@ -1,0 +1,120 @@
+//! pg_dump and restore keep queues, jobs, processors and attachments; so does a physical copy.
+
+use crate::fixture::{done, processed, put, until_done};
+use postgres::Client;
+use queue_ext_server_tests::{Server, Sql};
+
+fn fill(db: &mut Client) {
+    db.run("CREATE ROLE packer LOGIN");
+    db.run("CREATE SCHEMA \"Ware house\" AUTHORIZATION packer");
+    processed(db, "q", ", keep_done => '1 day', max_attempts => 1", "");
+    put(db, "q", 1, 10);
+    until_done(db, "q", 10);
+    put(db, "q", -1, -1);
+    crate::fixture::until_in_state(db, "q", "failed", 1);
+    db.run(
+        "SELECT queue.alter_queue('q', lease => '7 min', max_attempts => 9);
+         CREATE TABLE orders (id int PRIMARY KEY);
+         SELECT queue.attach('orders', 'q', 'insert', set => '{\"n\": \"new.id\"}');
+         SELECT queue.pause('q');
+         SELECT queue.enqueue('q', '{\"n\": 20}', delay => '1 day');
+         SET SESSION AUTHORIZATION packer;
+         SELECT queue.create_queue('\"Ware house\".\"odd q\"');
+         CREATE FUNCTION \"Ware house\".pack(job \"Ware house\".\"odd q\") RETURNS void LANGUAGE sql AS '';
+         SELECT queue.register_processor('\"Ware house\".\"odd q\"', '\"Ware house\".pack(\"Ware house\".\"odd q\")', batch_size => 3, timeout => '9 s');
+         RESET SESSION AUTHORIZATION",
+    );
+    put(db, "q", 11, 15);
+    db.run("SELECT queue.resume('q');\nSELECT queue.unregister_processor('q');\nSELECT queue.dequeue('q', 1, '1 day')");
+    db.run("SELECT queue.pause('q');\nSELECT queue.register_processor('q', 'work(q)')");
+}
+
+/// All that must be the same afterwards.
+fn picture(db: &mut Client) -> Vec<String> {
+    let mut lines: Vec<String> = db.all(
+        "SELECT concat_ws(' ', queue, max_attempts, backoff, backoff_factor, backoff_max, lease, keep_done, paused) FROM queue.queues ORDER BY 1",
+    );
+    lines.extend(db.all::<String>("SELECT concat_ws(' ', queue, processor, shape, role, batch_size, parallelism, load_balanced, timeout) FROM queue.processors ORDER BY 1"));
+    lines.extend(db.all::<String>(
+        "SELECT concat_ws(' ', id, source, queue, role, options) FROM queue.attachments ORDER BY 1",
+    ));
+    lines.extend(db.all::<String>("SELECT q::text FROM q ORDER BY 1"));
+    lines
+}
+
+fn works(db: &mut Client) {
+    let leased: i64 = db.one("SELECT id FROM q WHERE state = 'running'");
+    assert!(db.one::<bool>(&format!("SELECT queue.ack('q', {leased}, 1)")));
+    let highest: i64 = db.one("SELECT max(id) FROM q");
+    db.run("INSERT INTO orders VALUES (100)");
+    assert!(
+        db.one::<i64>("SELECT max(id) FROM q") > highest,
+        "the ids go on"
+    );
+    db.run("TRUNCATE done;\nSELECT queue.resume('q')");
+    until_done(db, "q", 5);
+    assert_eq!(
+        db.one::<String>("SELECT string_agg(n::text, ' ' ORDER BY n) FROM done"),
+        "12 13 14 15 100"
+    );
+    db.run("SELECT queue.detach('orders', 'q');\nSELECT queue.drop_queue('\"Ware house\".\"odd q\"', true)");
+}
+
+fn restored(format: &str) {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    fill(&mut db);
+    let before = picture(&mut db);
+    let file = server.dir().join("dump").display().to_string();
+    server.program("pg_dump", &["--format", format, "--file", &file, "shop"]);
+    server.connect("postgres").run("CREATE DATABASE restored");
+    if format == "plain" {
+        server.program(
+            "psql",
+            &[
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-q",
+                "-X",
+                "-f",
+                &file,
+                "-d",
+                "restored",
+            ],
+        );
+    } else {
+        server.program("pg_restore", &["--exit-on-error", "-d", "restored", &file]);
+    }
+    let mut copy = server.connect("restored");
+    assert_eq!(picture(&mut copy), before);
+    works(&mut copy);
+    // The original is none the wiser.
+    assert_eq!(done(&mut db, "q"), 10);
+    works(&mut db);
+}
+
+#[test]
+fn a_plain_dump_restored() {
+    restored("plain");
+}
+
+#[test]
+fn a_custom_dump_restored() {
+    restored("custom");
+}
+
+#[test]
+fn a_dump_of_everything_restored_into_a_new_server() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    fill(&mut db);
+    let before = picture(&mut db);
+    let file = server.dir().join("dump").display().to_string();
+    server.program("pg_dumpall", &["--file", &file]);
+    let other = Server::start(&[]);
+    // The role postgres is there already; nothing else may fail, which the picture shows.
+    other.program("psql", &["-q", "-X", "-f", &file, "-d", "postgres"]);
+    let mut copy = other.connect("shop");
+    assert_eq!(picture(&mut copy), before);
+    works(&mut copy);
+}

@@ -1,0 +1,67 @@
+//! The queue that most tests use, and what they ask of it again and again.
+
+use postgres::Client;
+use queue_ext_server_tests::{Sql, until};
+
+/// A queue `name` of jobs with a number; each that is processed leaves its number in the table `done`.
+/// Jobs whose number is negative fail.
+pub fn numbers(db: &mut Client, name: &str, options: &str) {
+    db.run(&format!(
+        "CREATE TABLE IF NOT EXISTS done (queue text, n int, pid int DEFAULT pg_backend_pid(), who text DEFAULT session_user);
+         SELECT queue.create_queue('{name}', 'n int'{options});
+         CREATE FUNCTION work(job {name}) RETURNS int LANGUAGE plpgsql SET search_path = public AS $$
+         BEGIN IF job.n < 0 THEN RAISE EXCEPTION 'negative: %', job.n; END IF; INSERT INTO done VALUES ('{name}', job.n); RETURN job.n; END $$"
+    ));
+}
+
+/// The same, with its processor registered.
+pub fn processed(db: &mut Client, name: &str, options: &str, registration: &str) {
+    numbers(db, name, options);
+    db.run(&format!(
+        "SELECT queue.register_processor('{name}', 'work({name})'{registration})"
+    ));
+}
+
+pub fn put(db: &mut Client, name: &str, from: i32, to: i32) {
+    db.run(&format!(
+        "INSERT INTO {name} (n) SELECT generate_series({from}, {to})"
+    ));
+}
+
+pub fn done(db: &mut Client, name: &str) -> i64 {
+    db.one(&format!("SELECT count(*) FROM done WHERE queue = '{name}'"))
+}
+
+pub fn until_done(db: &mut Client, name: &str, count: i64) {
+    until(&format!("{count} jobs of {name} are done"), || {
+        done(db, name) >= count
+    });
+    let once: bool = db.one(&format!(
+        "SELECT count(*) = count(DISTINCT n) FROM done WHERE queue = '{name}'"
+    ));
+    assert!(once, "a job of {name} took effect twice");
+    assert_eq!(done(db, name), count);
+}
+
+pub fn in_state(db: &mut Client, name: &str, state: &str) -> i64 {
+    db.one(&format!(
+        "SELECT count(*) FROM {name} WHERE state = '{state}'"
+    ))
+}
+
+pub fn until_in_state(db: &mut Client, name: &str, state: &str, count: i64) {
+    until(&format!("{count} jobs of {name} are {state}"), || {
+        in_state(db, name, state) == count
+    });
+}
+
+/// The process of a worker that runs a job of the queue now.
+pub fn busy_worker(db: &mut Client, name: &str) -> i32 {
+    queue_ext_server_tests::until_some(&format!("a worker runs a job of {name}"), || {
+        db.all(&format!(
+            "SELECT pid FROM queue.activity WHERE queue = '{name}'::regclass AND state = 'running'"
+        ))
+        .first()
+        .copied()
+    })
+}

@@ -1,0 +1,22 @@
+//! Everything that needs a running server and real clients: one module a topic.
+
+mod audit;
+mod balance;
+mod crash;
+mod culprit;
+mod databases;
+mod dump;
+mod extension;
+mod failure;
+mod fixture;
+mod interrupt;
+mod lease;
+mod nopreload;
+mod pgbouncer;
+mod roles;
+mod slots;
+mod standby;
+mod untyped;
+mod wait;
+mod wake;
+mod workers;
