@@ -17,8 +17,9 @@ BEGIN
                  WHERE pronamespace = 'pg_catalog'::regnamespace AND prokind = 'f' AND NOT proretset AND provariadic = 0
                  AND proname IN ('now', 'clock_timestamp', 'statement_timestamp', 'random', 'to_jsonb', 'jsonb_typeof', 'format', 'quote_ident', 'quote_literal', 'to_regclass',
                                  'nextval', 'currval', 'pg_get_expr', 'format_type', 'has_table_privilege', 'has_function_privilege', 'row_security_active', 'row_to_json',
-                                 'array_length', 'cardinality', 'array_append', 'jsonb_array_length', 'regclassin', 'text', 'int4', 'int8', 'interval', 'timestamptz',
-                                 'pg_has_role', 'current_setting', 'set_config', 'pg_sequence_last_value', 'least', 'lower', 'length', 'starts_with', 'left', 'power', 'ln', 'pg_column_size')) s
+                                 'array_length', 'cardinality', 'array_append', 'jsonb_array_length', 'text', 'int4', 'int8', 'interval', 'timestamptz',
+                                 'pg_has_role', 'current_setting', 'set_config', 'pg_sequence_last_value', 'least', 'lower', 'length', 'starts_with', 'left', 'power', 'ln')
+                 AND NOT proargtypes::oid[] && ARRAY['"any"'::regtype::oid, 'internal'::regtype::oid, 'cstring'::regtype::oid]) s
     LOOP
         EXECUTE pg_catalog.format('CREATE FUNCTION privileges_evil.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', f.proname, f.arguments, f.result, pg_catalog.format(body, f.proname));
     END LOOP;

@@ -6,16 +6,19 @@ SELECT queue.stop_workers() IS NOT NULL AS stopped;
 CREATE SCHEMA test;
 GRANT USAGE ON SCHEMA test TO PUBLIC;
 
-CREATE FUNCTION test.fails(command text, OUT sqlstate text, OUT message text, OUT hint text)
+CREATE FUNCTION test.raised(command text, OUT code text, OUT message text, OUT hint text)
 LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE command;
-    sqlstate := '00000';
+    code := '00000';
     message := 'NO ERROR';
 EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS sqlstate = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+    GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
     hint := nullif(hint, '');
 END $$;
+-- plpgsql has a variable sqlstate of its own, so the column has its name only here.
+CREATE FUNCTION test.fails(command text, OUT sqlstate text, OUT message text, OUT hint text)
+LANGUAGE sql AS 'SELECT * FROM test.raised(command)';
 COMMENT ON FUNCTION test.fails IS 'What the command raises, without the detail, which may hold timestamps';
 
 CREATE FUNCTION test.code(command text) RETURNS text LANGUAGE sql AS $$

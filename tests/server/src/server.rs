@@ -54,6 +54,8 @@ impl Server {
         succeed(as_postgres("pg_basebackup").args([
             "-R", "-X", "stream", "-c", "fast", "-h", source, "-U", "postgres", "-D", target,
         ]));
+        // The primary's socket lives in its data directory, and so its lock file was copied too.
+        let _ = fs::remove_file(server.dir.join(".s.PGSQL.5432.lock"));
         server.configure(&[("unix_socket_directories", target)]);
         server.start_again();
         server
@@ -125,17 +127,20 @@ impl Server {
     }
 
     fn pg_ctl(&self, arguments: &[&str]) {
-        // The server inherits what we give pg_ctl, so no pipe that someone would wait on.
+        // Into a file: the server inherits it, and would keep a pipe open that someone waits on.
+        let output = self.dir.join("pg_ctl.out");
+        let file = fs::File::create(&output).expect("pg_ctl.out");
         let status = as_postgres("pg_ctl")
             .args(["-s", "-D"])
             .arg(&self.dir)
             .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(file.try_clone().expect("pg_ctl.out"))
+            .stderr(file)
             .status();
         assert!(
             status.expect("pg_ctl").success(),
-            "pg_ctl {arguments:?} failed\n{}",
+            "pg_ctl {arguments:?} failed\n{}\n{}",
+            fs::read_to_string(&output).unwrap_or_default(),
             self.log_tail()
         );
     }

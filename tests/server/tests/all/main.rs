@@ -9,6 +9,7 @@ mod dump;
 mod extension;
 mod failure;
 mod fixture;
+mod harness;
 mod interrupt;
 mod lease;
 mod nopreload;
