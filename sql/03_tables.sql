@@ -1,0 +1,74 @@
+-- What the extension remembers about queues. Not for direct use: the functions guard it and the
+-- views show it. All four are carried by pg_dump; regclass and regrole dump as names.
+CREATE TABLE queue.queues (
+    queue          regclass PRIMARY KEY,
+    max_attempts   integer  NOT NULL CHECK (max_attempts BETWEEN 1 AND 10000),
+    backoff        interval NOT NULL CHECK (backoff >= interval '0'),
+    backoff_factor float8   NOT NULL CHECK (backoff_factor >= 1),
+    backoff_max    interval NOT NULL CHECK (backoff_max >= interval '0'),
+    lease          interval NOT NULL CHECK (lease > interval '0'),
+    keep_done      interval          CHECK (keep_done >= interval '0'),
+    paused         boolean  NOT NULL DEFAULT false
+);
+COMMENT ON TABLE queue.queues IS 'One row for each queue, with its options';
+COMMENT ON COLUMN queue.queues.queue IS 'The queue''s table';
+COMMENT ON COLUMN queue.queues.max_attempts IS 'Attempts before a job becomes an error row';
+COMMENT ON COLUMN queue.queues.backoff IS 'Wait after the first failed attempt';
+COMMENT ON COLUMN queue.queues.backoff_factor IS 'Each further wait is so many times the one before';
+COMMENT ON COLUMN queue.queues.backoff_max IS 'No wait is longer than this';
+COMMENT ON COLUMN queue.queues.lease IS 'How long dequeue lends a job by default';
+COMMENT ON COLUMN queue.queues.keep_done IS 'How long finished jobs and their results are kept; null: not at all';
+COMMENT ON COLUMN queue.queues.paused IS 'Nothing is handed out while true; enqueueing goes on';
+
+CREATE TABLE queue.processors (
+    queue         regclass PRIMARY KEY REFERENCES queue.queues ON DELETE CASCADE,
+    processor     text     NOT NULL,
+    processor_oid oid      NOT NULL,
+    shape         text     NOT NULL CHECK (shape IN ('job', 'batch')),
+    role          regrole  NOT NULL,
+    batch_size    integer  NOT NULL CHECK (batch_size BETWEEN 1 AND 10000),
+    parallelism   integer  NOT NULL CHECK (parallelism BETWEEN 1 AND 64),
+    load_balanced boolean  NOT NULL,
+    timeout       interval          CHECK (timeout > interval '0')
+);
+COMMENT ON TABLE queue.processors IS 'Which function works on which queue, and how';
+COMMENT ON COLUMN queue.processors.queue IS 'The queue worked on';
+COMMENT ON COLUMN queue.processors.processor IS 'Qualified name of the function; text, because pg_upgrade refuses regprocedure in tables';
+COMMENT ON COLUMN queue.processors.processor_oid IS 'Its oid when registered: follows a rename, never trusted without a look at the argument type';
+COMMENT ON COLUMN queue.processors.shape IS 'job: f(queue) for one job; batch: f(queue[]) for a whole batch';
+COMMENT ON COLUMN queue.processors.role IS 'The role that registered it; its workers are connected as this role';
+COMMENT ON COLUMN queue.processors.batch_size IS 'Most jobs taken in one transaction';
+COMMENT ON COLUMN queue.processors.parallelism IS 'Most workers on this queue at the same time';
+COMMENT ON COLUMN queue.processors.load_balanced IS 'Batch size and parallelism follow the load within these bounds';
+COMMENT ON COLUMN queue.processors.timeout IS 'Longest run of one job (of one call for f(queue[])); null: no limit';
+
+CREATE TABLE queue.attachments (
+    id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source       regclass NOT NULL,
+    queue        regclass NOT NULL REFERENCES queue.queues ON DELETE CASCADE,
+    role         regrole  NOT NULL,
+    options      jsonb    NOT NULL,
+    UNIQUE (source, queue)
+);
+COMMENT ON TABLE queue.attachments IS 'Which tables feed which queues by trigger';
+COMMENT ON COLUMN queue.attachments.id IS 'The argument of the generated triggers, so that tables may be renamed';
+COMMENT ON COLUMN queue.attachments.source IS 'The table whose changes are enqueued';
+COMMENT ON COLUMN queue.attachments.queue IS 'The queue they are put on';
+COMMENT ON COLUMN queue.attachments.role IS 'The role that attached it: expressions and the insert run with its rights, whoever changes the source';
+COMMENT ON COLUMN queue.attachments.options IS 'The options of attach';
+
+CREATE TABLE queue.crash_marks (
+    queue   regclass    NOT NULL REFERENCES queue.queues ON DELETE CASCADE,
+    id      bigint      NOT NULL,
+    started timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (queue, id)
+);
+COMMENT ON TABLE queue.crash_marks IS 'A job that runs alone after a crash of the server is marked here first; one that still stands after the next crash is the culprit';
+COMMENT ON COLUMN queue.crash_marks.queue IS 'The queue of the marked job';
+COMMENT ON COLUMN queue.crash_marks.id IS 'The marked job';
+COMMENT ON COLUMN queue.crash_marks.started IS 'When its run started';
+
+SELECT pg_catalog.pg_extension_config_dump('queue.queues', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.processors', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.attachments', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.attachments_id_seq', '');

@@ -1,0 +1,50 @@
+-- Put jobs on a queue.
+CREATE FUNCTION queue.enqueue(
+    queue regclass, payload jsonb DEFAULT '{}', priority integer DEFAULT NULL,
+    run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
+    key text DEFAULT NULL, max_attempts integer DEFAULT NULL
+) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'enqueue';
+COMMENT ON FUNCTION queue.enqueue IS
+'Puts a job on the queue and returns its id. It becomes visible when the caller commits.
+payload: fields named like the queue''s own columns fill those, the rest stays payload. priority: 0 to 9, default 5, lower first. run_at or delay: not before. key: what the job is about. max_attempts: overrides the queue''s.
+Errors: 42809 not a queue, 22023 an argument is out of range, 54000 payload over queue_ext.max_payload, and whatever the queue''s own constraints raise. Who: INSERT on the queue.';
+
+CREATE FUNCTION queue.enqueue_many(
+    queue regclass, payloads jsonb[], priority integer DEFAULT NULL,
+    run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
+    key text DEFAULT NULL, max_attempts integer DEFAULT NULL
+) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'enqueue_many';
+COMMENT ON FUNCTION queue.enqueue_many IS 'Puts a job on the queue for each payload, in order, and returns their ids in that order. Arguments, errors and rights as for enqueue.';
+
+CREATE FUNCTION queue.attach(
+    source regclass, queue regclass, events text DEFAULT 'insert,update,delete',
+    set jsonb DEFAULT NULL, condition text DEFAULT NULL, key text DEFAULT NULL,
+    priority integer DEFAULT NULL, delay interval DEFAULT NULL,
+    columns text[] DEFAULT NULL, ignore_own boolean DEFAULT false, level text DEFAULT NULL
+) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'attach_wrapper';
+COMMENT ON FUNCTION queue.attach IS
+'From now on changes of the source table put jobs on the queue, in the same transaction.
+events: any of insert, update, delete. set: queue column or payload field (payload.name) → SQL expression over new and old, for example {"recipient": "new.email"}; without it the payload is {"operation", "table", "key", "row"}. condition: boolean expression; only rows for which it is true are enqueued. key: expression for the job''s key. priority 0 to 9 and delay as in enqueue. columns: an update counts only if one of these columns changed. ignore_own: changes made by this queue''s own processor do not enqueue again. level: row or statement; by default statement where Postgres allows it, so that a statement of many rows makes one bulk insert.
+Expressions are checked now, and run with the rights of the role that attaches, under search_path pg_catalog: qualify other names. The roles that change the source need no privilege on the queue.
+Errors: 42809 not a queue or not a table, 42703 unknown column, 42601 not a single expression, 42710 already attached, 42501. Who: the owner of the queue who also owns the source.';
+
+CREATE FUNCTION queue.detach(source regclass, queue regclass)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'detach_wrapper';
+COMMENT ON FUNCTION queue.detach IS 'Ends what attach began; jobs already enqueued stay. Errors: 42704 not attached, 42501. Who: the owner of the source or of the queue.';
+
+CREATE FUNCTION queue.enqueue_from_trigger()
+RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'enqueue_from_trigger';
+COMMENT ON FUNCTION queue.enqueue_from_trigger IS
+'Trigger function for a hand-written CREATE TRIGGER … AFTER …: EXECUTE FUNCTION queue.enqueue_from_trigger(''mail'', ''condition=new.total > 0'', ''set={"recipient": "new.email"}'', ''key=new.id'', ''priority=3'', ''delay=1 min'', ''columns=a,b'', ''ignore_own=true''). FOR EACH ROW, or FOR EACH STATEMENT with transition tables named new_rows and old_rows. Runs with the rights of the role that changes the table, which needs INSERT on the queue.';
+
+CREATE FUNCTION queue.enqueue_attached()
+RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'enqueue_attached';
+COMMENT ON FUNCTION queue.enqueue_attached IS 'Trigger function that attach installs; its argument is the attachment''s id. Refuses to run on any other table.';
+
+CREATE FUNCTION queue.after_insert()
+RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'after_insert';
+COMMENT ON FUNCTION queue.after_insert IS 'Statement trigger of every queue: wakes a worker when the transaction commits';
+
+CREATE FUNCTION queue.after_insert_later()
+RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'after_insert_later';
+COMMENT ON FUNCTION queue.after_insert_later IS 'Row trigger of every queue: a plain INSERT or COPY with a future run_at is put among the scheduled jobs before anyone sees it';

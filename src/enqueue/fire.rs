@@ -1,0 +1,317 @@
+//! A trigger fires: one prepared INSERT … SELECT from the changed rows, whatever their number.
+
+use super::spec::{Malformed, SETTABLE_HEADER, Spec};
+use crate::error::{Error, SqlResult};
+use crate::pg::entry::Call;
+use crate::pg::spi::{self, Plan};
+use crate::pg::trigger::{Event, Firing};
+use crate::pg::{Datum, Oid, catalog, role};
+use crate::queue::{self, Queue, quoted};
+use crate::{raw_function, run};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+raw_function!(enqueue_from_trigger, fire_hand_written);
+raw_function!(enqueue_attached, fire_attached);
+
+/// A trigger's statement, ready to run.
+struct Compiled {
+    queue: Oid,
+    /// With whose rights; `None`: those of the role that changed the table.
+    role: Option<Oid>,
+    ignore_own: bool,
+    plan: Plan,
+}
+
+type TriggerKey = (Oid, Event);
+
+thread_local! {
+    static COMPILED: RefCell<HashMap<TriggerKey, Rc<Compiled>>> = RefCell::new(HashMap::new());
+}
+
+/// Some table changed: statements are made anew when they are next needed.
+pub fn forget_compiled() {
+    COMPILED.with(|compiled| compiled.borrow_mut().clear());
+}
+
+/// `queue.enqueue_from_trigger`
+fn fire_hand_written(call: &Call) -> SqlResult<Datum> {
+    fire(call, |firing| {
+        let arguments = firing.arguments();
+        let name = arguments.first().ok_or_else(|| {
+            Error::TriggerUse("the first argument of queue.enqueue_from_trigger must name the queue".into())
+        })?;
+        let spec = Spec::of_arguments(&arguments[1..]).map_err(bad_option)?;
+        let root = *catalog::with_ancestors(firing.table()).last().unwrap_or(&firing.table());
+        Ok(Wanted { queue: catalog::relation_by_name(name), role: None, named_as: root, spec })
+    })
+}
+
+/// `queue.enqueue_attached`
+fn fire_attached(call: &Call) -> SqlResult<Datum> {
+    fire(call, |firing| {
+        let id = firing.arguments().first().and_then(|id| id.parse::<i32>().ok());
+        super::attach::find(id, &catalog::with_ancestors(firing.table()))
+    })
+}
+
+pub fn bad_option(malformed: Malformed) -> Error {
+    Error::BadOption {
+        message: format!("invalid option \"{}\": {}", malformed.option, malformed.reason),
+        hint: "The comments on queue.attach and queue.enqueue_from_trigger list the options.".into(),
+    }
+}
+
+/// What a trigger is to do.
+pub struct Wanted {
+    pub queue: Oid,
+    pub role: Option<Oid>,
+    /// The table's name in payloads: the attached one, also when one of its partitions fires.
+    pub named_as: Oid,
+    pub spec: Spec,
+}
+
+fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> SqlResult<Datum> {
+    let firing = Firing::of(call)
+        .filter(Firing::is_after)
+        .ok_or_else(|| Error::TriggerUse("this function must be called as an AFTER trigger".into()))?;
+    if firing.event() == Event::Truncate || !(firing.for_each_row() || firing.has_transition_tables()) {
+        return Err(Error::TriggerUse(
+            "the trigger must be FOR EACH ROW, or FOR EACH STATEMENT with transition tables new_rows and old_rows"
+                .into(),
+        )
+        .into());
+    }
+    spi::connect(|| {
+        let compiled = compiled(&firing, wanted)?;
+        if compiled.ignore_own && run::current_queue() == Some(compiled.queue) {
+            return Ok(call.null());
+        }
+        let execute = || {
+            if firing.for_each_row() {
+                let (old, new) = firing.rows();
+                compiled.plan.execute(&[new, old]);
+            } else {
+                firing.register_transition_tables();
+                compiled.plan.execute(&[]);
+            }
+        };
+        match compiled.role {
+            Some(role) => role::as_role(role, execute),
+            None => role::pinned(execute),
+        }
+        Ok(call.null())
+    })
+}
+
+fn compiled(firing: &Firing, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> Result<Rc<Compiled>, Error> {
+    queue::forget_stale();
+    let key = (firing.trigger(), firing.event());
+    if let Some(known) = COMPILED.with(|compiled| compiled.borrow().get(&key).cloned()) {
+        return Ok(known);
+    }
+    let wanted = wanted(firing)?;
+    let queue = queue::open(wanted.queue)?;
+    let shape = Shape { event: firing.event(), for_each_row: firing.for_each_row(), table: firing.table() };
+    let sql = statement(&queue, &wanted, &shape)?;
+    let prepare = || {
+        if !shape.for_each_row {
+            firing.register_transition_tables();
+        }
+        let _planner = role::Planner::without_nested_loops();
+        Plan::prepare(&sql, &shape.parameter_types())
+    };
+    let plan = match wanted.role {
+        Some(role) => role::as_role(role, prepare),
+        None => role::pinned(prepare),
+    };
+    let new = Rc::new(Compiled {
+        queue: wanted.queue,
+        role: wanted.role,
+        ignore_own: wanted.spec.ignore_own,
+        plan,
+    });
+    COMPILED.with(|compiled| compiled.borrow_mut().insert(key, new.clone()));
+    Ok(new)
+}
+
+/// The form in which the changed rows come.
+pub struct Shape {
+    pub event: Event,
+    pub for_each_row: bool,
+    pub table: Oid,
+}
+
+impl Shape {
+    pub fn parameter_types(&self) -> Vec<Oid> {
+        if !self.for_each_row {
+            return Vec::new();
+        }
+        let row_type = catalog::row_type_of(self.table);
+        vec![row_type, row_type]
+    }
+
+    /// FROM clause that offers `new` and `old`, each with the table's columns, nulls where there is none.
+    pub fn rows(&self, columns: &[String]) -> String {
+        let table = catalog::qualified_name(self.table);
+        let nothing = format!("LATERAL (SELECT (NULL::{table}).*)");
+        if self.for_each_row {
+            return "(SELECT ($1).*) AS new, LATERAL (SELECT ($2).*) AS old".into();
+        }
+        match self.event {
+            Event::Insert => format!("new_rows AS new, {nothing} AS old"),
+            Event::Delete => format!("old_rows AS old, {nothing} AS new"),
+            // Both tables list the rows in the order in which they were updated.
+            _ => {
+                let list = |of: &str| -> String {
+                    columns.iter().map(|c| format!("{of}.{}", quoted(c))).collect::<Vec<_>>().join(", ")
+                };
+                format!(
+                    "(SELECT row_number() OVER () AS queue_ext_row, n.* FROM new_rows n) AS a
+                     JOIN (SELECT row_number() OVER () AS queue_ext_row, o.* FROM old_rows o) AS b
+                          USING (queue_ext_row),
+                     LATERAL (SELECT {}) AS new, LATERAL (SELECT {}) AS old",
+                    list("a"),
+                    list("b")
+                )
+            }
+        }
+    }
+}
+
+/// The INSERT … SELECT of a trigger.
+pub fn statement(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<String, Error> {
+    let spec = &wanted.spec;
+    let source = catalog::columns(shape.table);
+    let (mut columns, mut values) = (Vec::new(), Vec::new());
+    let mut fields = Vec::new();
+    for (target, expression) in &spec.set {
+        match target.strip_prefix("payload.") {
+            Some(field) => {
+                fields.push(format!("{}, ({expression}\n)", pgrx::spi::quote_literal(field)));
+            }
+            None => {
+                require_settable(queue, target)?;
+                columns.push(quoted(target));
+                values.push(format!("({expression}\n)"));
+            }
+        }
+    }
+    if !fields.is_empty() {
+        columns.push("payload".into());
+        values.push(format!("jsonb_build_object({})", fields.join(", ")));
+    } else if spec.set.is_empty() {
+        columns.push("payload".into());
+        values.push(default_payload(wanted, shape));
+    }
+    if let Some(key) = &spec.key {
+        columns.push("key".into());
+        values.push(format!("({key}\n)::text"));
+    }
+    if let Some(priority) = spec.priority {
+        columns.push("priority".into());
+        values.push(priority.to_string());
+    }
+    if let Some(delay) = &spec.delay {
+        columns.extend(["state".into(), "run_at".into()]);
+        values.push("'scheduled'".into());
+        values.push(format!("now() + {}::interval", pgrx::spi::quote_literal(delay)));
+    }
+    let mut conditions: Vec<String> = spec.condition.iter().map(|c| format!("({c}\n)")).collect();
+    if shape.event == Event::Update && !spec.columns.is_empty() {
+        let changed: Vec<String> = spec
+            .columns
+            .iter()
+            .map(|c| format!("old.{0} IS DISTINCT FROM new.{0}", quoted(c)))
+            .collect();
+        conditions.push(format!("({})", changed.join(" OR ")));
+    }
+    let condition = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    Ok(format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {}{condition}",
+        queue.table,
+        columns.join(", "),
+        values.join(", "),
+        shape.rows(&source),
+    ))
+}
+
+fn require_settable(queue: &Queue, target: &str) -> Result<(), Error> {
+    let own = queue.settable().any(|column| column.name == target);
+    if own || target == "payload" || SETTABLE_HEADER.contains(&target) {
+        return Ok(());
+    }
+    let own: Vec<&str> = queue.settable().map(|column| column.name.as_str()).collect();
+    Err(Error::UnknownColumn {
+        column: target.into(),
+        relation: queue.name.clone(),
+        hint: format!(
+            "Can be set: {}.",
+            own.into_iter().chain(SETTABLE_HEADER).chain(["payload", "payload.<field>"]).collect::<Vec<_>>().join(", ")
+        ),
+    })
+}
+
+fn default_payload(wanted: &Wanted, shape: &Shape) -> String {
+    let (operation, row) = match shape.event {
+        Event::Insert => ("INSERT", "new"),
+        Event::Update => ("UPDATE", "new"),
+        _ => ("DELETE", "old"),
+    };
+    let key: Vec<String> = catalog::key_columns(shape.table)
+        .iter()
+        .map(|c| format!("{}, {row}.{}", pgrx::spi::quote_literal(c), quoted(c)))
+        .collect();
+    let key = if key.is_empty() { "NULL".into() } else { format!("jsonb_build_object({})", key.join(", ")) };
+    format!(
+        "jsonb_build_object('operation', '{operation}', 'table', {}, 'key', {key}, 'row', to_jsonb({row}))",
+        pgrx::spi::quote_literal(catalog::qualified_name(wanted.named_as))
+    )
+}
+
+/// Checks each expression by itself, so that the error names the bad one, and then the whole statement.
+/// Must be called inside `spi::connect`, with the rights and search_path the trigger will have.
+pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error> {
+    use crate::pg::{failure, parse};
+    let source = catalog::columns(shape.table);
+    for column in &wanted.spec.columns {
+        if !source.contains(column) {
+            return Err(Error::UnknownColumn {
+                column: column.clone(),
+                relation: catalog::relation_name(shape.table).unwrap_or_default(),
+                hint: "columns names columns of the source table.".into(),
+            });
+        }
+    }
+    let attempt = |what: &str, sql: String| -> Result<(), Error> {
+        failure::in_subtransaction(|| drop(Plan::prepare(&sql, &shape.parameter_types()))).map_err(|failure| {
+            Error::BadExpression { what: what.into(), cause: failure.message, sqlstate: failure.code }
+        })
+    };
+    let rows = shape.rows(&source);
+    let mut expressions: Vec<(String, &str, bool)> = Vec::new();
+    for (target, expression) in &wanted.spec.set {
+        if !target.starts_with("payload.") {
+            require_settable(queue, target)?;
+        }
+        expressions.push((format!("\"{target}\" in set"), expression, false));
+    }
+    expressions.extend(wanted.spec.condition.iter().map(|c| ("condition".to_string(), c.as_str(), true)));
+    expressions.extend(wanted.spec.key.iter().map(|k| ("key".to_string(), k.as_str(), false)));
+    for (what, expression, boolean) in expressions {
+        let parsed = failure::in_subtransaction(|| parse::is_one_expression(expression)).map_err(|failure| {
+            Error::BadExpression { what: what.clone(), cause: failure.message, sqlstate: failure.code }
+        })?;
+        if !parsed {
+            return Err(Error::NotOneExpression(what));
+        }
+        let sql = if boolean {
+            format!("SELECT 1 FROM {rows} WHERE ({expression}\n)")
+        } else {
+            format!("SELECT ({expression}\n) FROM {rows}")
+        };
+        attempt(&what, sql)?;
+    }
+    attempt("the queue's columns", statement(queue, wanted, shape)?)
+}

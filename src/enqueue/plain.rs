@@ -1,0 +1,66 @@
+//! Plain INSERT and COPY into a queue: the triggers every queue has.
+
+use crate::claim::{self, Move};
+use crate::error::{Error, SqlResult};
+use crate::pg::entry::Call;
+use crate::pg::trigger::Firing;
+use crate::pg::{Datum, Oid, catalog, role, spi};
+use crate::{queue, raw_function, wake};
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+raw_function!(after_insert, wake_after_insert);
+raw_function!(after_insert_later, put_with_the_scheduled);
+
+fn firing<'a>(call: &'a Call, name: &str) -> Result<Firing<'a>, Error> {
+    Firing::of(call)
+        .filter(Firing::is_after)
+        .ok_or_else(|| Error::TriggerUse(format!("{name} must be called as an AFTER trigger")))
+}
+
+/// `queue.after_insert`: once a statement. Knows nothing of the rows; the workers will look.
+fn wake_after_insert(call: &Call) -> SqlResult<Datum> {
+    let firing = firing(call, "queue.after_insert")?;
+    if !claim::is_moving() {
+        wake::enqueued(firing.table());
+    }
+    Ok(call.null())
+}
+
+thread_local! {
+    static PARENTS: RefCell<HashMap<Oid, Oid>> = RefCell::new(HashMap::new());
+}
+
+/// The queue that a partition belongs to, looked up once in a session.
+fn queue_of_partition(partition: Oid) -> Oid {
+    PARENTS.with(|parents| {
+        *parents
+            .borrow_mut()
+            .entry(partition)
+            .or_insert_with(|| catalog::with_ancestors(partition).last().copied().unwrap_or(partition))
+    })
+}
+
+/// `queue.after_insert_later`: for a ready row with a future run_at. A row cannot be routed to another
+/// partition by a BEFORE trigger; moved here, in the same statement, nobody else ever sees it as ready,
+/// and INSERT … RETURNING still returns it.
+fn put_with_the_scheduled(call: &Call) -> SqlResult<Datum> {
+    let firing = firing(call, "queue.after_insert_later")?;
+    if claim::is_moving() || !firing.for_each_row() {
+        return Ok(call.null());
+    }
+    spi::connect(|| {
+        let queue = queue::open(queue_of_partition(firing.table()))?;
+        let sql = format!(
+            "DELETE FROM {} AS m WHERE m.state = 'ready' AND m.ctid = $1
+             RETURNING m, m.id, m.priority::integer, m.attempt, m.max_attempts, m.run_at, m.lease_until",
+            queue.table
+        );
+        let taken = role::as_role(queue.owner, || {
+            claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(firing.row_ctid())]))
+        });
+        claim::put(&queue, &taken.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
+        Ok(call.null())
+    })
+}

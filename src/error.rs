@@ -1,0 +1,217 @@
+//! Every error this extension raises by itself, with its SQLSTATE and, where there is a remedy, a hint.
+
+use pgrx::PgSqlErrorCode as Code;
+use pgrx::pg_sys::panic::ErrorReport;
+
+/// What went wrong. Converted to a Postgres error at the edge, in one place.
+#[derive(Debug)]
+pub enum Error {
+    /// The relation exists but was not made by `create_queue`.
+    NotAQueue(String),
+    /// An argument that may not be null is.
+    NullArgument(&'static str),
+    /// An argument is outside its range; the text says what it must be.
+    OutOfRange(String),
+    /// Arrays that belong together differ in length or shape.
+    ArrayMismatch(String),
+    /// A name is taken or reserved.
+    ReservedSchema,
+    /// The caller lacks a privilege on the queue's table.
+    Privilege { table: String, needs: &'static str },
+    /// The caller may not do what only an owner may.
+    NotOwner(String),
+    /// An id that the queue's sequence never reached.
+    NeverIssued { queue: String, id: i64 },
+    /// The payload is larger than `queue_ext.max_payload`.
+    PayloadTooLarge { bytes: usize, limit: usize },
+    /// A typed queue needs an object to take its columns from.
+    PayloadNotObject(String),
+    /// The processor does not take what the queue holds.
+    ProcessorSignature { processor: String, wants: String },
+    /// A procedure, an aggregate or a set-returning function was offered as processor.
+    ProcessorKind { processor: String, reason: &'static str },
+    /// The role may not execute the function.
+    ProcessorPrivilege { processor: String, role: String },
+    /// Before Postgres 17 a background worker cannot connect as a NOLOGIN role.
+    RoleCannotLogin(String),
+    AlreadyRegistered(String),
+    NotRegistered(String),
+    /// Only the role that registered a processor runs it.
+    OtherRole { queue: String, role: String },
+    AlreadyAttached { source: String, queue: String },
+    NotAttached { source: String, queue: String },
+    /// Only plain and partitioned tables have the triggers that attach needs.
+    NotATable(String),
+    UnknownColumn { column: String, relation: String, hint: String },
+    /// An option of attach or of a trigger's argument list is malformed.
+    BadOption { message: String, hint: String },
+    /// A SQL expression given by the user does not parse or does not fit; carries the cause's SQLSTATE.
+    BadExpression { what: String, cause: String, sqlstate: i32 },
+    /// A text that should be one statement or one expression is something else.
+    NotOneExpression(String),
+    /// `drop_queue` would lose running jobs.
+    JobsRunning { queue: String, count: i64 },
+    /// `drop_queue` would leave triggers that feed nothing.
+    StillAttached { queue: String, sources: String },
+    /// A procedure that commits was called inside a transaction block.
+    InTransactionBlock(&'static str),
+    /// A trigger function was called in a way it does not support.
+    TriggerUse(String),
+    /// No background worker could be started.
+    NoWorkerSlot,
+}
+
+impl Error {
+    pub fn out_of_range(text: impl Into<String>) -> Self {
+        Error::OutOfRange(text.into())
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> Self {
+        let (code, message, hint): (Code, String, Option<String>) = match error {
+            Error::NotAQueue(name) => (
+                Code::ERRCODE_WRONG_OBJECT_TYPE,
+                format!("\"{name}\" is not a queue"),
+                Some("Queues are made by queue.create_queue; queue.overview lists them.".into()),
+            ),
+            Error::NullArgument(name) => {
+                (Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("argument \"{name}\" must not be null"), None)
+            }
+            Error::OutOfRange(text) => (Code::ERRCODE_INVALID_PARAMETER_VALUE, text, None),
+            Error::ArrayMismatch(text) => (Code::ERRCODE_ARRAY_ELEMENT_ERROR, text, None),
+            Error::ReservedSchema => (
+                Code::ERRCODE_RESERVED_NAME,
+                "schema \"queue\" is reserved for the extension".into(),
+                Some("Make the queue in a schema of your own.".into()),
+            ),
+            Error::Privilege { table, needs } => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for queue {table}"),
+                Some(format!("This needs {needs} on the table.")),
+            ),
+            Error::NotOwner(name) => {
+                (Code::ERRCODE_INSUFFICIENT_PRIVILEGE, format!("must be owner of table {name}"), None)
+            }
+            Error::NeverIssued { queue, id } => (
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("queue \"{queue}\" has never issued job id {id}"),
+                Some("The id may belong to another queue.".into()),
+            ),
+            Error::PayloadTooLarge { bytes, limit } => (
+                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("payload of {bytes} bytes exceeds the limit of {limit} bytes"),
+                Some("Keep large data in a table and enqueue its key, or raise queue_ext.max_payload.".into()),
+            ),
+            Error::PayloadNotObject(name) => (
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("payload for queue \"{name}\" must be a JSON object"),
+                Some("The queue has typed columns, which are filled from the object's fields.".into()),
+            ),
+            Error::ProcessorSignature { processor, wants } => (
+                Code::ERRCODE_UNDEFINED_FUNCTION,
+                format!("processor {processor} does not take a job of this queue"),
+                Some(format!("Its only argument must be of type {wants} (one job) or {wants}[] (a batch).")),
+            ),
+            Error::ProcessorKind { processor, reason } => {
+                (Code::ERRCODE_WRONG_OBJECT_TYPE, format!("{processor} cannot be a processor: {reason}"), None)
+            }
+            Error::ProcessorPrivilege { processor, role } => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for function {processor}"),
+                Some(format!("Grant EXECUTE on it to role \"{role}\", as which it is to run.")),
+            ),
+            Error::RoleCannotLogin(role) => (
+                Code::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("role \"{role}\" is not permitted to log in"),
+                Some("Workers connect as the role that registers a processor: ALTER ROLE … LOGIN, or register as another owner.".into()),
+            ),
+            Error::AlreadyRegistered(name) => (
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("queue \"{name}\" already has a processor"),
+                Some("Pass replace => true, or call queue.unregister_processor first.".into()),
+            ),
+            Error::NotRegistered(name) => (
+                Code::ERRCODE_UNDEFINED_OBJECT,
+                format!("queue \"{name}\" has no processor"),
+                Some("Register one with queue.register_processor.".into()),
+            ),
+            Error::OtherRole { queue, role } => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("the processor of queue \"{queue}\" runs as role \"{role}\" only"),
+                Some(format!("Connect as \"{role}\".")),
+            ),
+            Error::AlreadyAttached { source, queue } => (
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("table \"{source}\" is already attached to queue \"{queue}\""),
+                Some("Call queue.detach first.".into()),
+            ),
+            Error::NotAttached { source, queue } => (
+                Code::ERRCODE_UNDEFINED_OBJECT,
+                format!("table \"{source}\" is not attached to queue \"{queue}\""),
+                None,
+            ),
+            Error::NotATable(name) => (
+                Code::ERRCODE_WRONG_OBJECT_TYPE,
+                format!("\"{name}\" is not a table"),
+                Some("Only ordinary and partitioned tables can be attached.".into()),
+            ),
+            Error::UnknownColumn { column, relation, hint } => (
+                Code::ERRCODE_UNDEFINED_COLUMN,
+                format!("column \"{column}\" of \"{relation}\" does not exist or cannot be set"),
+                Some(hint),
+            ),
+            Error::BadOption { message, hint } => {
+                (Code::ERRCODE_INVALID_PARAMETER_VALUE, message, Some(hint))
+            }
+            Error::BadExpression { what, cause, sqlstate } => (
+                Code::from(sqlstate),
+                format!("invalid expression for {what}: {cause}"),
+                Some("It is resolved under search_path pg_catalog, over the columns it may use: qualify other names.".into()),
+            ),
+            Error::NotOneExpression(what) => (
+                Code::ERRCODE_SYNTAX_ERROR,
+                format!("{what} is not a single SQL expression"),
+                None,
+            ),
+            Error::JobsRunning { queue, count } => (
+                Code::ERRCODE_OBJECT_IN_USE,
+                format!("queue \"{queue}\" has {count} running jobs"),
+                Some("Wait for them, or pass force => true to lose them.".into()),
+            ),
+            Error::StillAttached { queue, sources } => (
+                Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+                format!("cannot drop queue \"{queue}\" because tables are attached to it: {sources}"),
+                Some("Call queue.detach for each, or pass force => true.".into()),
+            ),
+            Error::InTransactionBlock(name) => (
+                Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
+                format!("CALL {name} cannot run inside a transaction block"),
+                Some("It commits as it goes: call it by itself, at the top level.".into()),
+            ),
+            Error::TriggerUse(text) => (
+                Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                text,
+                Some("See the comment on queue.enqueue_from_trigger.".into()),
+            ),
+            Error::NoWorkerSlot => (
+                Code::ERRCODE_INSUFFICIENT_RESOURCES,
+                "could not start a background worker".into(),
+                Some("Raise max_worker_processes.".into()),
+            ),
+        };
+        let report = ErrorReport::new(code, message, "queue_ext");
+        match hint {
+            Some(hint) => report.set_hint(hint),
+            None => report,
+        }
+    }
+}
+
+/// What the thin SQL-callable shells return: an `Error` becomes a report by `?`.
+pub type SqlResult<T> = Result<T, ErrorReport>;
+
+/// Unwraps an argument that may not be null.
+pub fn required<T>(name: &'static str, value: Option<T>) -> Result<T, Error> {
+    value.ok_or(Error::NullArgument(name))
+}

@@ -1,0 +1,130 @@
+//! What is left of a job: failures and their retries, results, and bringing error rows back.
+
+use crate::claim::{self, Move, Taken};
+use crate::error::{Error, SqlResult, required};
+use crate::pg::failure::Failure;
+use crate::pg::time::{self, Micros};
+use crate::pg::{Oid, catalog, parse, role, spi};
+use crate::queue::statements::Which;
+use crate::queue::{self, Queue};
+use crate::run::outcome::{self, Backoff, Outcome};
+use pgrx::prelude::*;
+
+/// Where a job goes after a failed attempt: back with a wait, or among the error rows. A wait given by
+/// the caller replaces the queue's backoff.
+pub fn after_failure<'a>(queue: &Queue, job: &'a Taken, failure: &Failure, wait: Option<Micros>) -> Move<'a> {
+    let error = Some(serde_json::to_string(failure).unwrap_or_else(|_| "{}".into()));
+    let options = &queue.options;
+    let backoff = Backoff {
+        first_seconds: options.backoff_seconds,
+        factor: options.backoff_factor,
+        most_seconds: options.backoff_max_seconds,
+    };
+    let max_attempts = job.max_attempts.unwrap_or(options.max_attempts);
+    match outcome::after_failure(job.attempt, max_attempts, backoff, time::random_fraction()) {
+        Outcome::GiveUp => Move { error, ..Move::to("failed", job) },
+        Outcome::Retry { seconds } => {
+            let wait = wait.unwrap_or((seconds * 1e6) as Micros);
+            Move {
+                attempt: job.attempt + 1,
+                run_at: Some(time::now().saturating_add(wait)),
+                error,
+                ..Move::to("scheduled", job)
+            }
+        }
+    }
+}
+
+/// An error row at once, whatever attempts are left.
+pub fn give_up<'a>(job: &'a Taken, failure: &Failure) -> Move<'a> {
+    let error = Some(serde_json::to_string(failure).unwrap_or_else(|_| "{}".into()));
+    Move { error, ..Move::to("failed", job) }
+}
+
+/// Raises if the queue's sequence never reached this id.
+pub fn check_issued(queue: &Queue, id: i64) -> Result<(), Error> {
+    const LAST: &str = "
+        SELECT coalesce((SELECT last_value FROM pg_sequences s
+                         WHERE (quote_ident(s.schemaname) || '.' || quote_ident(s.sequencename))
+                               = pg_get_serial_sequence($1, 'id')), 0)";
+    let rows = queue::as_extension(|| {
+        spi::run(LAST, &[pgrx::pg_sys::TEXTOID], &[spi::arg(queue.table.as_str())])
+    });
+    let last: i64 = rows.get(0, 1).unwrap_or(0);
+    if id < 1 || id > last {
+        return Err(Error::NeverIssued { queue: queue.name.clone(), id });
+    }
+    Ok(())
+}
+
+/// A column of the job's row, read with the caller's rights.
+fn read<T: pgrx::FromDatum>(oid: Option<Oid>, id: Option<i64>, column: &str) -> SqlResult<Option<T>> {
+    let (oid, id) = (required("queue", oid)?, required("id", id)?);
+    spi::connect(|| {
+        let queue = queue::open(oid)?;
+        queue.require(catalog::SELECT, "SELECT")?;
+        let sql = format!("SELECT {column} FROM {} WHERE id = $1", queue.table);
+        let rows = role::pinned(|| {
+            let _order = role::Planner::by_index();
+            queue.plan(sql, &[pgrx::pg_sys::INT8OID]).execute(&[spi::arg(id)])
+        });
+        if rows.is_empty() {
+            check_issued(&queue, id)?;
+            return Ok(None);
+        }
+        Ok(rows.get(0, 1))
+    })
+}
+
+/// `queue.status`
+#[pg_extern(sql = false)]
+fn status(queue: Option<Oid>, id: Option<i64>) -> SqlResult<Option<String>> {
+    read(queue, id, "state")
+}
+
+/// `queue.result`
+#[pg_extern(sql = false)]
+fn result(queue: Option<Oid>, id: Option<i64>) -> SqlResult<Option<pgrx::JsonB>> {
+    read(queue, id, "result")
+}
+
+/// A failed job as it begins anew: the attempt goes on counting, so that an old lease stays fenced off.
+fn renewed<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
+    Move {
+        attempt: job.attempt + 1,
+        max_attempts: Some(job.attempt + queue.options.max_attempts),
+        run_at: None,
+        ..Move::to("ready", job)
+    }
+}
+
+/// `queue.resubmit`
+#[pg_extern(sql = false)]
+fn resubmit(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
+    let (oid, id) = (required("queue", queue)?, required("id", id)?);
+    spi::connect(|| {
+        let queue = queue::open_owned(oid)?;
+        let taken = claim::take(&queue, Which::FailedJob, &[spi::arg(id)]);
+        if taken.is_empty() {
+            check_issued(&queue, id)?;
+        }
+        claim::put(&queue, &taken.iter().map(|job| renewed(&queue, job)).collect::<Vec<_>>());
+        Ok(!taken.is_empty())
+    })
+}
+
+/// `queue.resubmit_all`
+#[pg_extern(sql = false)]
+fn resubmit_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
+    let oid = required("queue", queue)?;
+    spi::connect(|| {
+        let queue = queue::open_owned(oid)?;
+        let condition = condition.unwrap_or("true");
+        if !parse::is_one_expression(condition) {
+            return Err(Error::NotOneExpression("condition".into()).into());
+        }
+        let taken = claim::take_failed_where(&queue, condition);
+        claim::put(&queue, &taken.iter().map(|job| renewed(&queue, job)).collect::<Vec<_>>());
+        Ok(taken.len() as i64)
+    })
+}

@@ -1,0 +1,326 @@
+//! Jobs lent to programs outside the database: dequeue, ack, nack, snooze, extend, pop and wait.
+//!
+//! A lease is a row among the running ones with an end and the number of its attempt. Whoever holds
+//! the attempt number holds the job: every way back to the queue raises the number, so that an ack of
+//! a former holder finds nothing.
+
+use crate::claim::{self, Move, Taken};
+use crate::error::{Error, SqlResult, required};
+use crate::history::{self, after_failure};
+use crate::pg::entry::Call;
+use crate::pg::failure::Failure;
+use crate::pg::srf::RowSink;
+use crate::pg::time::{self, interval_micros};
+use crate::pg::{Datum, Oid, array, catalog, latch, role, shmem, spi};
+use crate::queue::options::{at_least_zero, check_lease};
+use crate::queue::statements::{self, Which};
+use crate::queue::{self, Queue};
+use crate::{raw_function, upkeep};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::rc::Rc;
+
+const MOST_JOBS: i32 = 1_000_000;
+
+raw_function!(dequeue, dequeue_jobs);
+raw_function!(dequeue_as, dequeue_rows);
+raw_function!(pop, pop_jobs);
+raw_function!(pop_as, pop_rows);
+raw_function!(wait, wait_for_job);
+
+fn dequeue_jobs(call: &Call) -> SqlResult<Datum> {
+    deliver(call, named_queue(call)?, Take::Lease(call.arg(2)), Form::Job)
+}
+
+fn dequeue_rows(call: &Call) -> SqlResult<Datum> {
+    deliver(call, typed_queue(call)?, Take::Lease(call.arg(2)), Form::Row)
+}
+
+fn pop_jobs(call: &Call) -> SqlResult<Datum> {
+    deliver(call, named_queue(call)?, Take::Keep, Form::Job)
+}
+
+fn pop_rows(call: &Call) -> SqlResult<Datum> {
+    deliver(call, typed_queue(call)?, Take::Keep, Form::Row)
+}
+
+fn named_queue(call: &Call) -> Result<Oid, Error> {
+    required("queue", call.arg(0))
+}
+
+/// The queue whose row type the polymorphic first argument has.
+fn typed_queue(call: &Call) -> Result<Oid, Error> {
+    let row_type = call.arg_type(0);
+    catalog::table_of_row_type(row_type).ok_or_else(|| Error::NotAQueue(catalog::type_name(row_type)))
+}
+
+enum Take {
+    /// Lent for so long, or for the queue's lease.
+    Lease(Option<Interval>),
+    /// Removed; the caller's rollback puts it back.
+    Keep,
+}
+
+#[derive(PartialEq)]
+enum Form {
+    Job,
+    Row,
+}
+
+fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
+    let max_jobs: i32 = required("max_jobs", call.arg(1))?;
+    if !(1..=MOST_JOBS).contains(&max_jobs) {
+        return Err(Error::out_of_range(format!("max_jobs must be between 1 and {MOST_JOBS}")).into());
+    }
+    let lease = match &how {
+        Take::Lease(Some(interval)) => Some(interval_micros(interval)),
+        _ => None,
+    };
+    check_lease(lease)?;
+    let sink = RowSink::open(call);
+    spi::connect(|| {
+        let queue = queue::open(oid)?;
+        queue.require_consumer()?;
+        let mut taken = take_next(&queue, max_jobs);
+        if let Take::Lease(_) = how {
+            let until = time::now().saturating_add(lease.unwrap_or(queue.options.lease));
+            for job in &mut taken {
+                job.lease_until = Some(until);
+            }
+            let moves: Vec<Move> =
+                taken.iter().map(|job| Move { lease_until: job.lease_until, ..Move::to("running", job) }).collect();
+            claim::put(&queue, &moves);
+        }
+        match form {
+            Form::Row => taken.iter().for_each(|job| sink.put_row(job.row)),
+            Form::Job => put_jobs(&queue, &taken, &sink),
+        }
+        Ok(call.null())
+    })
+}
+
+/// The next jobs, after what is due has been put among them.
+fn take_next(queue: &Queue, max_jobs: i32) -> Vec<Taken> {
+    if !queue.options.paused && upkeep::is_due(queue) {
+        upkeep::step(queue);
+    }
+    claim::next(queue, i64::from(max_jobs))
+}
+
+fn put_jobs(queue: &Queue, taken: &[Taken], sink: &RowSink) {
+    if taken.is_empty() {
+        return;
+    }
+    const COLUMNS: usize = 11;
+    let rows: Vec<Datum> = taken.iter().map(|job| job.row).collect();
+    let args = [
+        Some(array::of_rows(queue.row_type, &rows)),
+        spi::arg(claim::times(taken.iter().map(|job| job.lease_until))),
+    ];
+    let types = [queue.row_array_type, pg_sys::TIMESTAMPTZARRAYOID];
+    let jobs = role::pinned(|| queue.plan(statements::as_jobs(queue), &types).execute(&args));
+    for row in 0..jobs.len() {
+        let columns: Vec<_> = (1..=COLUMNS).map(|column| jobs.datum(row, column)).collect();
+        sink.put(&columns);
+    }
+}
+
+/// One leased job, and what its holder wants done with it; false if the attempt no longer holds it.
+fn with_lease(
+    queue: Option<Oid>,
+    id: Option<i64>,
+    attempt: Option<i32>,
+    finish: impl FnOnce(&Queue, &Taken) -> SqlResult<()>,
+) -> SqlResult<bool> {
+    let (oid, id, attempt) = (required("queue", queue)?, required("id", id)?, required("attempt", attempt)?);
+    spi::connect(|| {
+        let queue = queue::open(oid)?;
+        queue.require_consumer()?;
+        match claim::take(&queue, Which::Lease, &[spi::arg(id), spi::arg(attempt)]).first() {
+            Some(job) => finish(&queue, job).map(|()| true),
+            None => {
+                history::check_issued(&queue, id)?;
+                Ok(false)
+            }
+        }
+    })
+}
+
+fn done<'a>(queue: &Queue, job: &'a Taken) -> Option<Move<'a>> {
+    queue.options.keep_done.map(|_| Move { run_at: None, ..Move::to("done", job) })
+}
+
+/// `queue.ack`
+#[pg_extern(sql = false)]
+fn ack(queue: Option<Oid>, id: Option<i64>, attempt: Option<i32>) -> SqlResult<bool> {
+    with_lease(queue, id, attempt, |queue, job| {
+        claim::put(queue, done(queue, job).as_slice());
+        Ok(())
+    })
+}
+
+/// `queue.ack_many`
+#[pg_extern(sql = false)]
+fn ack_many(
+    queue: Option<Oid>,
+    ids: Option<pgrx::Array<i64>>,
+    attempts: Option<pgrx::Array<i32>>,
+) -> SqlResult<SetOfIterator<'static, i64>> {
+    let oid = required("queue", queue)?;
+    let (ids, attempts) = (required("ids", ids)?, required("attempts", attempts)?);
+    let mut pairs = pairs(&ids, &attempts)?;
+    // In one order everywhere, so that two calls over the same jobs cannot deadlock.
+    pairs.sort_unstable();
+    pairs.dedup();
+    let acked = spi::connect(|| -> SqlResult<Vec<i64>> {
+        let queue = queue::open(oid)?;
+        queue.require_consumer()?;
+        let taken = claim::take_leases(&queue, &pairs);
+        claim::put(&queue, &taken.iter().filter_map(|job| done(&queue, job)).collect::<Vec<_>>());
+        Ok(taken.iter().map(|job| job.id).collect())
+    })?;
+    Ok(SetOfIterator::new(acked))
+}
+
+fn pairs(ids: &pgrx::Array<i64>, attempts: &pgrx::Array<i32>) -> Result<Vec<(i64, i32)>, Error> {
+    if ids.len() != attempts.len() {
+        return Err(Error::ArrayMismatch(format!(
+            "ids has {} elements but attempts has {}",
+            ids.len(),
+            attempts.len()
+        )));
+    }
+    ids.iter()
+        .zip(attempts.iter())
+        .map(|(id, attempt)| {
+            id.zip(attempt).ok_or_else(|| Error::ArrayMismatch("ids and attempts must not contain nulls".into()))
+        })
+        .collect()
+}
+
+/// `queue.nack`
+#[pg_extern(sql = false)]
+fn nack(
+    queue: Option<Oid>,
+    id: Option<i64>,
+    attempt: Option<i32>,
+    error: Option<&str>,
+    delay: Option<Interval>,
+) -> SqlResult<bool> {
+    let delay = delay.as_ref().map(interval_micros);
+    at_least_zero("delay", delay)?;
+    with_lease(queue, id, attempt, |queue, job| {
+        let failure = Failure::new("P0001", error.unwrap_or("nack without an error text"));
+        claim::put(queue, &[after_failure(queue, job, &failure, delay)]);
+        Ok(())
+    })
+}
+
+/// `queue.snooze`
+#[pg_extern(sql = false)]
+fn snooze(queue: Option<Oid>, id: Option<i64>, attempt: Option<i32>, delay: Option<Interval>) -> SqlResult<bool> {
+    let delay = interval_micros(&required("delay", delay)?);
+    at_least_zero("delay", Some(delay))?;
+    with_lease(queue, id, attempt, |queue, job| {
+        let limit = job.max_attempts.unwrap_or(queue.options.max_attempts);
+        let back = Move {
+            attempt: job.attempt + 1,
+            max_attempts: Some(limit + 1),
+            run_at: Some(time::now().saturating_add(delay)),
+            ..Move::to("scheduled", job)
+        };
+        claim::put(queue, &[back]);
+        Ok(())
+    })
+}
+
+/// `queue.extend_lease`
+#[pg_extern(sql = false)]
+fn extend_lease(
+    queue: Option<Oid>,
+    id: Option<i64>,
+    attempt: Option<i32>,
+    lease: Option<Interval>,
+) -> SqlResult<bool> {
+    let lease = lease.as_ref().map(interval_micros);
+    check_lease(lease)?;
+    with_lease(queue, id, attempt, |queue, job| {
+        let until = time::now().saturating_add(lease.unwrap_or(queue.options.lease));
+        claim::put(queue, &[Move { lease_until: Some(until), ..Move::to("running", job) }]);
+        Ok(())
+    })
+}
+
+/// `queue.wait`
+fn wait_for_job(call: &Call) -> SqlResult<Datum> {
+    let oid = named_queue(call)?;
+    let timeout = interval_micros(&required("timeout", call.arg::<Interval>(1))?);
+    at_least_zero("timeout", Some(timeout))?;
+    if !call.may_commit() {
+        return Err(Error::InTransactionBlock("queue.wait").into());
+    }
+    let deadline = time::now().saturating_add(timeout);
+    spi::connect_nonatomic(|| {
+        let place = {
+            queue::open(oid)?.require(catalog::SELECT, "SELECT")?;
+            shmem::get().and_then(|shared| {
+                shared.take_queue(catalog::my_database().to_u32(), oid.to_u32())
+            })
+        };
+        let waiting = Waiting::at(place);
+        loop {
+            // Looked at after registering as waiting: a job committed in between wakes us.
+            let queue: Rc<Queue> = queue::open(oid)?;
+            if has_job(&queue) {
+                return Ok(call.null());
+            }
+            drop(queue);
+            // Ends the transaction with its snapshot: nothing is held while asleep.
+            spi::commit();
+            let left = deadline - time::now();
+            if left <= 0 {
+                return Ok(call.null());
+            }
+            let nap_ms = if waiting.is_woken() { 1_000 } else { 100 };
+            latch::sleep(Some((left / 1000 + 1).min(nap_ms)));
+        }
+    })
+}
+
+/// Is there a job to hand out, or will there be one once somebody looks after what is due?
+fn has_job(queue: &Queue) -> bool {
+    if queue.options.paused {
+        return false;
+    }
+    let table = &queue.table;
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {table} WHERE state = 'ready')
+             OR EXISTS (SELECT FROM {table} WHERE state = 'scheduled' AND run_at <= pg_catalog.clock_timestamp())
+             OR EXISTS (SELECT FROM {table} WHERE state = 'running' AND lease_until <= pg_catalog.clock_timestamp())"
+    );
+    role::pinned(|| {
+        let _order = role::Planner::by_index();
+        queue.plan(sql, &[]).execute(&[]).get(0, 1).unwrap_or(false)
+    })
+}
+
+/// A session's entry among those to be woken, taken back on every way out.
+struct Waiting(Option<&'static crate::worker::shared::Waiter>);
+
+impl Waiting {
+    fn at(place: Option<usize>) -> Waiting {
+        Waiting(shmem::get().zip(place).and_then(|(shared, place)| shared.take_waiter(place)))
+    }
+
+    fn is_woken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let (Some(shared), Some(waiter)) = (shmem::get(), self.0) {
+            shared.release_waiter(waiter);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! queue_ext: turns a Postgres database into its own job queue.
+//!
+//! A job's way: [`enqueue`] → a queue's table ([`queue`]) → [`wake`] → [`claim`] → [`run`] (inside, by the
+//! processes of [`worker`]) or [`lease`] (for clients outside) → [`history`]. [`upkeep`] is what time does
+//! meanwhile. All unsafe code is in [`pg`]. What users call is declared, documented and granted in sql/.
+#![deny(unsafe_code)]
+
+pub mod claim;
+pub mod enqueue;
+pub mod error;
+pub mod history;
+pub mod lease;
+pub mod pg;
+pub mod queue;
+pub mod run;
+pub mod settings;
+pub mod upkeep;
+pub mod wake;
+pub mod worker;
+
+use pgrx::prelude::*;
+
+pgrx::pg_module_magic!(name, version);
+
+extension_sql_file!("../sql/01_schema.sql", name = "schema", bootstrap);
+extension_sql_file!("../sql/02_types.sql", name = "types", requires = ["schema"]);
+extension_sql_file!("../sql/03_tables.sql", name = "tables", requires = ["types"]);
+extension_sql_file!("../sql/04_make.sql", name = "make", requires = ["tables"]);
+extension_sql_file!("../sql/05_put.sql", name = "put", requires = ["make"]);
+extension_sql_file!("../sql/06_take.sql", name = "take", requires = ["put"]);
+extension_sql_file!("../sql/07_process.sql", name = "process", requires = ["take"]);
+extension_sql_file!("../sql/08_see.sql", name = "see", requires = ["process"]);
+extension_sql_file!("../sql/09_upkeep.sql", name = "upkeep", requires = ["see"]);
+extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["upkeep"]);
+
+/// Called when the library is loaded: by the postmaster if preloaded, else by each session that uses it.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
+    pg::hooks::install(&worker::control::LISTENERS);
+    if pg::shmem::is_preloading() {
+        pg::shmem::register();
+        worker::launcher::register();
+    }
+}

@@ -1,0 +1,89 @@
+//! Rows as values: composite datums, alone and in arrays.
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+/// An array of composite values of one row type.
+pub fn of_rows(row_type: Oid, rows: &[Datum]) -> Datum {
+    let mut elements = rows.to_vec();
+    // SAFETY: every element is a composite datum of `row_type` (they come from a `RETURNING row`
+    // of that type); -1, not by value and double alignment are what all composite types have.
+    unsafe {
+        let array = pg_sys::construct_array(
+            elements.as_mut_ptr(),
+            elements.len() as i32,
+            row_type,
+            -1,
+            false,
+            pg_sys::TYPALIGN_DOUBLE as std::ffi::c_char,
+        );
+        Datum::from(array)
+    }
+}
+
+/// A jsonb value's size as stored, without reading it whole.
+pub fn stored_bytes(value: Datum) -> usize {
+    // SAFETY: a non-null varlena datum; the header tells its uncompressed size.
+    unsafe { pg_sys::toast_raw_datum_size(value) }
+}
+
+/// An array of jsonb values.
+pub fn of_jsonb(values: &[Datum]) -> Datum {
+    let mut elements = values.to_vec();
+    // SAFETY: every element is a jsonb datum; -1, not by value, int alignment are what jsonb has.
+    unsafe {
+        let array = pg_sys::construct_array(
+            elements.as_mut_ptr(),
+            elements.len() as i32,
+            pg_sys::JSONBOID,
+            -1,
+            false,
+            pg_sys::TYPALIGN_INT as std::ffi::c_char,
+        );
+        Datum::from(array)
+    }
+}
+
+/// The value with a full header, uncompressed and in memory.
+pub fn detoasted(value: Datum) -> Datum {
+    // SAFETY: a non-null varlena datum.
+    unsafe { Datum::from(pg_sys::pg_detoast_datum(value.cast_mut_ptr())) }
+}
+
+/// Is this (detoasted) jsonb an object?
+pub fn is_json_object(value: Datum) -> bool {
+    // SAFETY: a detoasted jsonb begins, after its length word, with the header of its root container.
+    unsafe {
+        let jsonb = value.cast_mut_ptr::<pg_sys::Jsonb>();
+        (*jsonb).root.header & pg_sys::JB_FOBJECT != 0
+    }
+}
+
+/// Has this jsonb object a field of that name?
+pub fn has_field(value: Datum, name: &str) -> bool {
+    use pgrx::IntoDatum;
+    // SAFETY: jsonb_exists takes a jsonb and a text, both not null.
+    unsafe {
+        pgrx::direct_function_call::<bool>(pg_sys::jsonb_exists, &[Some(value), name.into_datum()]).unwrap_or(false)
+    }
+}
+
+/// The elements of an array of jsonb, detoasted; `None` if one of them is null.
+pub fn jsonb_elements(array: Datum) -> Option<Vec<Datum>> {
+    // SAFETY: the argument is declared jsonb[]; deconstruct_array allocates both results, with `count`
+    // entries each.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        let (mut elements, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            array,
+            pg_sys::JSONBOID,
+            -1,
+            false,
+            pg_sys::TYPALIGN_INT as std::ffi::c_char,
+            &mut elements,
+            &mut nulls,
+            &mut count,
+        );
+        (0..count as usize).map(|i| (!*nulls.add(i)).then(|| detoasted(*elements.add(i)))).collect()
+    }
+}

@@ -1,0 +1,71 @@
+//! Being told when something cached about a table or a schema may have changed.
+
+use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::prelude::*;
+use std::cell::{Cell, RefCell};
+
+thread_local! {
+    static STALE: RefCell<Vec<Oid>> = const { RefCell::new(Vec::new()) };
+    static ALL_STALE: Cell<bool> = const { Cell::new(false) };
+}
+
+const MOST_REMEMBERED: usize = 1000;
+
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_changed(_arg: Datum, relation: Oid) {
+    let noted = relation != Oid::INVALID
+        && STALE.with(|stale| match stale.try_borrow_mut() {
+            Ok(mut list) if list.len() < MOST_REMEMBERED => {
+                if !list.contains(&relation) {
+                    list.push(relation);
+                }
+                true
+            }
+            _ => false,
+        });
+    if !noted {
+        ALL_STALE.set(true);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn schema_changed(_arg: Datum, _cache: i32, _hash: u32) {
+    ALL_STALE.set(true);
+}
+
+/// Registers the callbacks; once in a process.
+pub fn watch() {
+    // SAFETY: the callbacks are static and only touch this thread's own memory, without Postgres calls.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), Datum::from(0));
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
+            Some(schema_changed),
+            Datum::from(0),
+        );
+    }
+}
+
+/// What became stale since the last call: some relations, or everything.
+pub enum Stale {
+    Nothing,
+    These(Vec<Oid>),
+    Everything,
+}
+
+pub fn take_stale() -> Stale {
+    if ALL_STALE.replace(false) {
+        STALE.with(|stale| stale.borrow_mut().clear());
+        return Stale::Everything;
+    }
+    STALE.with(|stale| {
+        let mut list = stale.borrow_mut();
+        if list.is_empty() { Stale::Nothing } else { Stale::These(std::mem::take(&mut list)) }
+    })
+}
+
+/// Tells every session, when this transaction commits, that something about the table changed.
+pub fn announce(relation: Oid) {
+    // SAFETY: raises if the relation does not exist; callers hold one that does.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
+}

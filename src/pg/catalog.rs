@@ -1,0 +1,253 @@
+//! Questions to the catalogs that are asked on hot paths or need no SQL.
+
+use pgrx::pg_sys::{self, Oid};
+use std::ffi::CStr;
+
+pub const SELECT: u64 = pg_sys::ACL_SELECT as u64;
+pub const INSERT: u64 = pg_sys::ACL_INSERT as u64;
+pub const DELETE: u64 = pg_sys::ACL_DELETE as u64;
+
+pub fn current_user() -> Oid {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::GetUserId() }
+}
+
+pub fn session_user() -> Oid {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::GetSessionUserId() }
+}
+
+pub fn my_database() -> Oid {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// Has the current user all of these privileges on the table?
+pub fn may(relation: Oid, privileges: u64) -> bool {
+    // SAFETY: a syscache lookup; an unknown oid would raise, callers hold a relation that exists.
+    unsafe {
+        pg_sys::pg_class_aclmask(
+            relation,
+            current_user(),
+            privileges as pg_sys::AclMode,
+            pg_sys::AclMaskHow::ACLMASK_ALL,
+        ) == privileges as pg_sys::AclMode
+    }
+}
+
+/// Has the current user the rights of this role (is it the role, a member of it, or a superuser)?
+pub fn acts_for(role: Oid) -> bool {
+    // SAFETY: syscache lookups.
+    unsafe { pg_sys::has_privs_of_role(current_user(), role) }
+}
+
+/// Do row security policies apply to the current user on this table?
+pub fn row_security_applies(relation: Oid) -> bool {
+    // SAFETY: a syscache lookup; `true`: do not raise.
+    unsafe {
+        pg_sys::check_enable_rls(relation, Oid::INVALID, true)
+            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+    }
+}
+
+/// Is the extension there, as this transaction sees it?
+pub fn extension_oid() -> Option<Oid> {
+    // SAFETY: a catalog scan; `true`: do not raise.
+    let oid = unsafe { pg_sys::get_extension_oid(c"queue_ext".as_ptr(), true) };
+    (oid != Oid::INVALID).then_some(oid)
+}
+
+/// A relation's unqualified name, if it exists.
+pub fn relation_name(relation: Oid) -> Option<String> {
+    // SAFETY: returns null or a palloc'd string.
+    unsafe { owned_string(pg_sys::get_rel_name(relation)) }
+}
+
+pub fn role_name(role: Oid) -> String {
+    // SAFETY: `true`: null instead of an ERROR.
+    unsafe { owned_string(pg_sys::GetUserNameFromId(role, true)) }.unwrap_or_else(|| role.to_string())
+}
+
+pub fn database_name(database: Oid) -> String {
+    // SAFETY: returns null or a palloc'd string.
+    unsafe { owned_string(pg_sys::get_database_name(database)) }.unwrap_or_else(|| database.to_string())
+}
+
+/// The table whose row type this is, if it is one.
+pub fn table_of_row_type(row_type: Oid) -> Option<Oid> {
+    // SAFETY: a syscache lookup that gives InvalidOid for other types.
+    let relation = unsafe { pg_sys::get_typ_typrelid(row_type) };
+    (relation != Oid::INVALID).then_some(relation)
+}
+
+/// A table and the partitioned tables it is a partition of, the topmost last. Must be called inside
+/// `spi::connect`.
+pub fn with_ancestors(relation: Oid) -> Vec<Oid> {
+    use super::spi;
+    let sql = "SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1)";
+    let rows = super::role::pinned(|| spi::run(sql, &[pg_sys::REGCLASSOID], &[spi::arg(relation)]));
+    if rows.is_empty() {
+        return vec![relation];
+    }
+    (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+}
+
+/// Connectable databases that are no templates, by a scan of the shared catalog: all that a worker
+/// without a database can do.
+pub fn databases() -> Vec<(Oid, String)> {
+    let mut found = Vec::new();
+    // SAFETY: the scan pattern of the autovacuum launcher: inside a transaction, catalog snapshot taken
+    // by table_beginscan_catalog, fixed-width columns read through the form struct.
+    unsafe {
+        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+            if (*form).datallowconn && !(*form).datistemplate {
+                let name = CStr::from_ptr((*form).datname.data.as_ptr()).to_string_lossy().into_owned();
+                found.push(((*form).oid, name));
+            }
+        }
+        pg_sys::table_endscan(scan);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+    }
+    found
+}
+
+/// # Safety
+/// The pointer is null or a NUL-terminated palloc'd string.
+unsafe fn owned_string(text: *mut std::ffi::c_char) -> Option<String> {
+    // SAFETY: by the contract above.
+    unsafe {
+        (!text.is_null()).then(|| {
+            let owned = CStr::from_ptr(text).to_string_lossy().into_owned();
+            pg_sys::pfree(text.cast());
+            owned
+        })
+    }
+}
+
+/// A type's name, for messages.
+pub fn type_name(type_oid: Oid) -> String {
+    if type_oid == Oid::INVALID {
+        return "unknown".into();
+    }
+    // SAFETY: returns a palloc'd string for any oid.
+    unsafe { owned_string(pg_sys::format_type_be(type_oid)) }.unwrap_or_else(|| type_oid.to_string())
+}
+
+/// A relation by its possibly qualified name, as `'name'::regclass` finds it; raises if there is none.
+pub fn relation_by_name(name: &str) -> Oid {
+    let text = std::ffi::CString::new(name).unwrap_or_default();
+    // SAFETY: regclassin takes a C string, which outlives the call.
+    unsafe {
+        pgrx::direct_function_call::<Oid>(pg_sys::regclassin, &[Some(pg_sys::Datum::from(text.as_ptr()))])
+            .unwrap_or(Oid::INVALID)
+    }
+}
+
+/// The row type of a table.
+pub fn row_type_of(relation: Oid) -> Oid {
+    // SAFETY: a syscache lookup.
+    unsafe { pg_sys::get_rel_type_id(relation) }
+}
+
+/// Schema and name, quoted.
+pub fn qualified_name(relation: Oid) -> String {
+    // SAFETY: syscache lookups that return null or palloc'd strings.
+    let (schema, name) = unsafe {
+        let namespace = pg_sys::get_rel_namespace(relation);
+        (owned_string(pg_sys::get_namespace_name(namespace)), owned_string(pg_sys::get_rel_name(relation)))
+    };
+    pgrx::spi::quote_qualified_identifier(schema.unwrap_or_default(), name.unwrap_or_default())
+}
+
+/// The columns of a table, in order. Must be called inside `spi::connect`.
+pub fn columns(relation: Oid) -> Vec<String> {
+    names(
+        relation,
+        "SELECT a.attname::text FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+    )
+}
+
+/// The columns of a table's primary key, in order. Must be called inside `spi::connect`.
+pub fn key_columns(relation: Oid) -> Vec<String> {
+    names(
+        relation,
+        "SELECT a.attname::text
+         FROM pg_catalog.pg_index i,
+              LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, place)
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = $1 AND a.attnum = k.attnum
+         WHERE i.indrelid = $1 AND i.indisprimary ORDER BY k.place",
+    )
+}
+
+fn names(relation: Oid, sql: &str) -> Vec<String> {
+    use super::spi;
+    let rows = super::role::pinned(|| spi::run(sql, &[pg_sys::OIDOID], &[spi::arg(relation)]));
+    (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+}
+
+/// The schema a relation is in.
+pub fn schema_of(relation: Oid) -> Oid {
+    // SAFETY: a syscache lookup.
+    unsafe { pg_sys::get_rel_namespace(relation) }
+}
+
+/// `name_label`, shortened and numbered until it is free in the schema, as Postgres names indexes.
+pub fn free_relation_name(name: &str, label: &str, schema: Oid) -> String {
+    let name = std::ffi::CString::new(name).unwrap_or_default();
+    let label = std::ffi::CString::new(label).unwrap_or_default();
+    // SAFETY: returns a palloc'd string.
+    unsafe {
+        owned_string(pg_sys::ChooseRelationName(name.as_ptr(), std::ptr::null(), label.as_ptr(), schema, false))
+            .unwrap_or_default()
+    }
+}
+
+/// The one index of a table just made. Must be called inside `spi::connect`.
+pub fn only_index_of(table: &str) -> Oid {
+    use super::spi;
+    let sql = "SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = $1";
+    let relation = relation_by_name(table);
+    spi::run(sql, &[pg_sys::OIDOID], &[spi::arg(relation)]).get(0, 1).unwrap_or(Oid::INVALID)
+}
+
+/// May the current user execute this function?
+pub fn may_execute(function: Oid) -> bool {
+    // SAFETY: a syscache lookup of a function that exists.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_proc_aclcheck(function, current_user(), pg_sys::ACL_EXECUTE as pg_sys::AclMode);
+        #[cfg(not(feature = "pg15"))]
+        let result = pg_sys::object_aclcheck(
+            pg_sys::ProcedureRelationId,
+            function,
+            current_user(),
+            pg_sys::ACL_EXECUTE as pg_sys::AclMode,
+        );
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// The role that owns a database.
+pub fn database_owner(database: Oid) -> Option<Oid> {
+    // SAFETY: a syscache lookup; the tuple is released after its fixed-width columns were read.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::DATABASEOID as i32,
+            pg_sys::Datum::from(database),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>()).datdba;
+        pg_sys::ReleaseSysCache(tuple);
+        Some(owner)
+    }
+}

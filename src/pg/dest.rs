@@ -1,0 +1,68 @@
+//! A receiver of query results that calls a closure for each row, while the query is still running.
+
+use super::spi::Arg;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+#[repr(C)]
+struct Receiver<'a> {
+    base: pg_sys::DestReceiver,
+    on_row: &'a mut dyn FnMut(Option<pg_sys::Datum>),
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mut pg_sys::DestReceiver) -> bool {
+    // SAFETY: Postgres hands back the receiver it was given, whose base is the first field of a
+    // `Receiver` that outlives the execution; the slot is valid for this call.
+    unsafe {
+        let receiver = &mut *this.cast::<Receiver>();
+        pg_sys::slot_getallattrs(slot);
+        let is_null = *(*slot).tts_isnull;
+        (receiver.on_row)((!is_null).then_some(*(*slot).tts_values));
+    }
+    true
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn startup(_this: *mut pg_sys::DestReceiver, _operation: i32, _desc: pg_sys::TupleDesc) {}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn done(_this: *mut pg_sys::DestReceiver) {}
+
+/// Executes a plan, handing the first column of each row to the closure.
+pub fn execute_into(plan: pg_sys::SPIPlanPtr, args: &[Arg], on_row: &mut dyn FnMut(Option<pg_sys::Datum>)) {
+    let mut receiver = Receiver {
+        base: pg_sys::DestReceiver {
+            receiveSlot: Some(receive),
+            rStartup: Some(startup),
+            rShutdown: Some(done),
+            rDestroy: Some(done),
+            mydest: pg_sys::CommandDest::DestNone,
+        },
+        on_row,
+    };
+    // SAFETY: the parameter list has as many entries as the plan has parameters (the caller asserts
+    // it); the types are those of the plan, flags as for any constant; the receiver outlives the call.
+    unsafe {
+        let params = pg_sys::makeParamList(args.len() as i32);
+        let list = (*params).params.as_mut_slice(args.len());
+        for (entry, arg) in list.iter_mut().zip(args) {
+            entry.value = arg.unwrap_or(pg_sys::Datum::from(0));
+            entry.isnull = arg.is_none();
+            entry.pflags = pg_sys::PARAM_FLAG_CONST as u16;
+            entry.ptype = pg_sys::InvalidOid;
+        }
+        for (number, entry) in list.iter_mut().enumerate() {
+            entry.ptype = pg_sys::SPI_getargtypeid(plan, number as i32);
+        }
+        let options = pg_sys::SPIExecuteOptions {
+            params,
+            dest: (&raw mut receiver).cast(),
+            ..Default::default()
+        };
+        let code = pg_sys::SPI_execute_plan_extended(plan, &options);
+        if code < 0 {
+            pgrx::error!("could not execute a statement: SPI result {code}");
+        }
+    }
+}

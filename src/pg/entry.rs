@@ -1,0 +1,97 @@
+//! Entry points that pgrx's `#[pg_extern]` has no shape for: set-returning functions that fill a
+//! tuplestore, procedures that commit, triggers, background workers.
+
+use pgrx::pg_sys;
+
+/// Declares `name` as a C function of SQL whose body gets a [`Call`] and returns `SqlResult<Datum>`.
+#[macro_export]
+macro_rules! raw_function {
+    ($name:ident, $body:path) => {
+        const _: () = {
+            #[allow(unsafe_code)]
+            #[unsafe(export_name = concat!("pg_finfo_", stringify!($name)))]
+            extern "C" fn info() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                const V1: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+                &V1
+            }
+            #[allow(unsafe_code)]
+            #[unsafe(export_name = stringify!($name))]
+            #[pgrx::pg_guard]
+            unsafe extern "C-unwind" fn call(fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
+                use pgrx::pg_sys::panic::ErrorReportable;
+                // SAFETY: Postgres calls with a valid call record, which lives through the call.
+                let call = unsafe { $crate::pg::entry::Call::new(fcinfo) };
+                $body(&call).unwrap_or_report()
+            }
+        };
+    };
+}
+
+/// Declares `name` as the main function of a background worker.
+#[macro_export]
+macro_rules! worker_main {
+    ($name:ident, $body:path) => {
+        const _: () = {
+            #[allow(unsafe_code)]
+            #[unsafe(export_name = stringify!($name))]
+            #[pgrx::pg_guard]
+            extern "C-unwind" fn main(_arg: pgrx::pg_sys::Datum) {
+                $body()
+            }
+        };
+    };
+}
+
+/// One call of a raw function.
+pub struct Call {
+    fcinfo: pg_sys::FunctionCallInfo,
+}
+
+impl Call {
+    /// # Safety
+    /// `fcinfo` is the record of a call in progress.
+    pub unsafe fn new(fcinfo: pg_sys::FunctionCallInfo) -> Call {
+        Call { fcinfo }
+    }
+
+    pub fn raw(&self) -> pg_sys::FunctionCallInfo {
+        self.fcinfo
+    }
+
+    /// Argument `index` (from 0) as a Rust value; `None` is SQL null.
+    pub fn arg<T: pgrx::FromDatum>(&self, index: usize) -> Option<T> {
+        // SAFETY: the declarations in sql/ give every raw function the arguments it reads; pg_getarg
+        // checks nothing more.
+        unsafe { pgrx::fcinfo::pg_getarg(self.fcinfo, index) }
+    }
+
+    /// Argument `index` (from 0) as it is; `None` is SQL null.
+    pub fn datum(&self, index: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: as for `arg`.
+        unsafe { pgrx::fcinfo::pg_getarg_datum(self.fcinfo, index) }
+    }
+
+    /// Declared type of a polymorphic argument at this call.
+    pub fn arg_type(&self, index: i32) -> pg_sys::Oid {
+        // SAFETY: flinfo is valid during the call; InvalidOid if unknown.
+        unsafe { pg_sys::get_fn_expr_argtype((*self.fcinfo).flinfo, index) }
+    }
+
+    /// Is this a CALL at the top level, where a procedure may commit?
+    pub fn may_commit(&self) -> bool {
+        // SAFETY: context is null or a node; a CallContext node is one.
+        unsafe {
+            let context = (*self.fcinfo).context;
+            !context.is_null()
+                && (*context).type_ == pg_sys::NodeTag::T_CallContext
+                && !(*context.cast::<pg_sys::CallContext>()).atomic
+        }
+    }
+
+    /// SQL null (or void) as the result.
+    pub fn null(&self) -> pg_sys::Datum {
+        // SAFETY: the record is valid during the call.
+        unsafe { (*self.fcinfo).isnull = true };
+        pg_sys::Datum::from(0)
+    }
+}

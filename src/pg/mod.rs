@@ -1,0 +1,30 @@
+//! The only place with unsafe code and with differences between Postgres versions. Everything here
+//! offers a safe interface to the rest of the crate; each `unsafe` states why it holds.
+//!
+//! Ground rules that all of it relies on:
+//! - A backend has one thread. Statics here are touched by that thread only, except for what lies in
+//!   shared memory, which is atomics throughout.
+//! - pgrx turns a Postgres ERROR inside any `pg_sys` call into a Rust panic, so destructors run, and
+//!   turns the panic back into an ERROR at the edge (`#[pg_guard]`).
+#![allow(unsafe_code)]
+
+pub mod array;
+pub mod bgworker;
+pub mod cache;
+pub mod catalog;
+pub mod dest;
+pub mod entry;
+pub mod failure;
+pub mod hooks;
+pub mod interrupt;
+pub mod latch;
+pub mod parse;
+pub mod role;
+pub mod shmem;
+pub mod spi;
+pub mod srf;
+pub mod time;
+pub mod trigger;
+pub mod xact;
+
+pub use pgrx::pg_sys::{Datum, Oid};

@@ -1,0 +1,97 @@
+//! Who runs a statement, and under which search_path.
+
+use pgrx::pg_sys::{self, Oid};
+
+/// Runs `work` with the rights of `role` under a pinned search_path. Row security and privileges are
+/// those of the role; SET ROLE is refused meanwhile; a (sub)transaction abort undoes both switches.
+pub fn as_role<R>(role: Oid, work: impl FnOnce() -> R) -> R {
+    let mut user = Oid::INVALID;
+    let mut context = 0;
+    // SAFETY: what fmgr does for SECURITY DEFINER: save, switch, restore.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        pg_sys::SetUserIdAndSecContext(role, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+    }
+    let result = pinned(work);
+    // SAFETY: the values saved above.
+    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+    result
+}
+
+/// Runs `work` with the caller's rights under search_path `pg_catalog, pg_temp`.
+pub fn pinned<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: a nest level of settings, closed below or by the (sub)transaction's abort.
+    let level = unsafe { pg_sys::NewGUCNestLevel() };
+    // SAFETY: constant strings; GUC_ACTION_SAVE binds the value to the nest level.
+    unsafe {
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+    let result = work();
+    // SAFETY: the level opened above.
+    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    result
+}
+
+/// Steers the planner while it lives. Plans here are made once, often over an empty table, and kept:
+/// cost estimates are worth nothing then.
+pub struct Planner {
+    seqscan: bool,
+    bitmap: bool,
+    sort: bool,
+    nested_loop: bool,
+}
+
+impl Planner {
+    /// Rows are found and ordered through indexes.
+    pub fn by_index() -> Planner {
+        let before = Planner::now();
+        // SAFETY: the backend's own planner switches.
+        unsafe {
+            pg_sys::enable_seqscan = false;
+            pg_sys::enable_bitmapscan = false;
+            pg_sys::enable_sort = false;
+        }
+        before
+    }
+
+    /// Two transition tables are joined by hashing, never row by row.
+    pub fn without_nested_loops() -> Planner {
+        let before = Planner::now();
+        // SAFETY: as above.
+        unsafe { pg_sys::enable_nestloop = false };
+        before
+    }
+
+    fn now() -> Planner {
+        // SAFETY: as above.
+        unsafe {
+            Planner {
+                seqscan: pg_sys::enable_seqscan,
+                bitmap: pg_sys::enable_bitmapscan,
+                sort: pg_sys::enable_sort,
+                nested_loop: pg_sys::enable_nestloop,
+            }
+        }
+    }
+}
+
+impl Drop for Planner {
+    fn drop(&mut self) {
+        // SAFETY: as above; runs on ERROR too, which unwinds.
+        unsafe {
+            pg_sys::enable_seqscan = self.seqscan;
+            pg_sys::enable_bitmapscan = self.bitmap;
+            pg_sys::enable_sort = self.sort;
+            pg_sys::enable_nestloop = self.nested_loop;
+        }
+    }
+}

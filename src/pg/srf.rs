@@ -1,0 +1,48 @@
+//! Returning a set of rows by filling a tuplestore.
+
+use super::entry::Call;
+use super::spi::Arg;
+use pgrx::pg_sys::{self, Datum};
+
+/// Where a set-returning function puts its rows.
+pub struct RowSink {
+    store: *mut pg_sys::Tuplestorestate,
+    desc: pg_sys::TupleDesc,
+}
+
+impl RowSink {
+    /// Raises if the caller cannot take a set.
+    pub fn open(call: &Call) -> RowSink {
+        // SAFETY: InitMaterializedSRF checks the call's context and fills in its ReturnSetInfo.
+        unsafe {
+            pg_sys::InitMaterializedSRF(call.raw(), 0);
+            let info = (*call.raw()).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            RowSink { store: (*info).setResult, desc: (*info).setDesc }
+        }
+    }
+
+    /// A row from its columns; as many as the function declares.
+    pub fn put(&self, columns: &[Arg]) {
+        // SAFETY: column count asserted; the tuplestore copies the row.
+        unsafe {
+            assert_eq!(columns.len() as i32, (*self.desc).natts);
+            let mut values: Vec<Datum> = columns.iter().map(|c| c.unwrap_or(Datum::from(0))).collect();
+            let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
+            pg_sys::tuplestore_putvalues(self.store, self.desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+        }
+    }
+
+    /// A row that is a composite value of the declared type already.
+    pub fn put_row(&self, row: Datum) {
+        // SAFETY: a composite datum; detoasting gives a full header, and the tuplestore copies the row.
+        unsafe {
+            let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
+            let mut tuple = pg_sys::HeapTupleData {
+                t_len: pgrx::varsize(header.cast()) as u32,
+                t_data: header,
+                ..Default::default()
+            };
+            pg_sys::tuplestore_puttuple(self.store, &mut tuple);
+        }
+    }
+}

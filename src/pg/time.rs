@@ -1,0 +1,36 @@
+//! Time as Postgres counts it: microseconds since 2000-01-01 UTC.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// Microseconds since 2000-01-01 UTC.
+pub type Micros = i64;
+
+/// The time by the clock, not that of the transaction.
+pub fn now() -> Micros {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// The time that `now()` gives in SQL.
+pub fn transaction_start() -> Micros {
+    // SAFETY: inside a transaction, where all SQL-callable code runs.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+}
+
+/// An interval's length, with months of 30 days, as `justify_interval` counts them.
+pub fn interval_micros(interval: &Interval) -> Micros {
+    let days = i64::from(interval.months()) * 30 + i64::from(interval.days());
+    days.saturating_mul(86_400_000_000).saturating_add(interval.micros())
+}
+
+/// A time as an argument of a statement.
+pub fn to_arg(time: Option<Micros>) -> Option<pg_sys::Datum> {
+    time.map(pg_sys::Datum::from)
+}
+
+/// A random number from 0 up to, not including, 1: for jitter.
+pub fn random_fraction() -> f64 {
+    // SAFETY: the backend's own generator, seeded at its start.
+    unsafe { pg_sys::pg_prng_double(&raw mut pg_sys::pg_global_prng_state) }
+}

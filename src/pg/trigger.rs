@@ -1,0 +1,125 @@
+//! What a trigger function is told.
+
+use super::entry::Call;
+use pgrx::pg_sys::{self, Datum, Oid};
+use std::ffi::CStr;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+}
+
+/// A trigger being fired; valid during its call.
+pub struct Firing<'a> {
+    data: &'a pg_sys::TriggerData,
+}
+
+impl<'a> Firing<'a> {
+    /// `None` if the function was not called as a trigger.
+    pub fn of(call: &'a Call) -> Option<Firing<'a>> {
+        // SAFETY: the context is null or a node; a TriggerData node is one and lives through the call.
+        unsafe {
+            let context = (*call.raw()).context;
+            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+                return None;
+            }
+            Some(Firing { data: &*context.cast::<pg_sys::TriggerData>() })
+        }
+    }
+
+    fn has(&self, bits: u32, value: u32) -> bool {
+        self.data.tg_event & bits == value
+    }
+
+    pub fn event(&self) -> Event {
+        match self.data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+            pg_sys::TRIGGER_EVENT_INSERT => Event::Insert,
+            pg_sys::TRIGGER_EVENT_UPDATE => Event::Update,
+            pg_sys::TRIGGER_EVENT_DELETE => Event::Delete,
+            _ => Event::Truncate,
+        }
+    }
+
+    pub fn for_each_row(&self) -> bool {
+        self.has(pg_sys::TRIGGER_EVENT_ROW, pg_sys::TRIGGER_EVENT_ROW)
+    }
+
+    pub fn is_after(&self) -> bool {
+        self.has(pg_sys::TRIGGER_EVENT_TIMINGMASK, pg_sys::TRIGGER_EVENT_AFTER)
+    }
+
+    pub fn table(&self) -> Oid {
+        // SAFETY: the relation is open during the call.
+        unsafe { (*self.data.tg_relation).rd_id }
+    }
+
+    pub fn trigger(&self) -> Oid {
+        // SAFETY: set for every trigger call.
+        unsafe { (*self.data.tg_trigger).tgoid }
+    }
+
+    /// The arguments of CREATE TRIGGER.
+    pub fn arguments(&self) -> Vec<String> {
+        // SAFETY: tgargs holds tgnargs C strings.
+        unsafe {
+            let trigger = &*self.data.tg_trigger;
+            (0..trigger.tgnargs as usize)
+                .map(|i| CStr::from_ptr(*trigger.tgargs.add(i)).to_string_lossy().into_owned())
+                .collect()
+        }
+    }
+
+    /// Has the trigger been declared with the transition tables that its event has?
+    pub fn has_transition_tables(&self) -> bool {
+        let (old, new) = (!self.data.tg_oldtable.is_null(), !self.data.tg_newtable.is_null());
+        match self.event() {
+            Event::Insert => new,
+            Event::Delete => old,
+            Event::Update => old && new,
+            Event::Truncate => false,
+        }
+    }
+
+    /// Is the table that fires of the row type its rows are declared with (not a partition whose
+    /// columns are laid out differently)? The row before and after the change, as composite values.
+    pub fn rows(&self) -> (Option<Datum>, Option<Datum>) {
+        let (old, new) = match self.event() {
+            Event::Insert => (std::ptr::null_mut(), self.data.tg_trigtuple),
+            Event::Update => (self.data.tg_trigtuple, self.data.tg_newtuple),
+            _ => (self.data.tg_trigtuple, std::ptr::null_mut()),
+        };
+        (self.composite(old), self.composite(new))
+    }
+
+    fn composite(&self, tuple: pg_sys::HeapTuple) -> Option<Datum> {
+        // SAFETY: null or a tuple of the trigger's relation; the datum is a copy.
+        unsafe {
+            (!tuple.is_null()).then(|| pg_sys::heap_copy_tuple_as_datum(tuple, (*self.data.tg_relation).rd_att))
+        }
+    }
+
+    /// The row before and after, as passed in: what trigger functions of FOR EACH ROW return.
+    pub fn returned_row(&self) -> Datum {
+        Datum::from(self.data.tg_trigtuple)
+    }
+
+    /// Where the row that fired lies.
+    pub fn row_ctid(&self) -> Datum {
+        // SAFETY: a row trigger's tuple is set and lives through the call.
+        unsafe { Datum::from(&raw mut (*self.data.tg_trigtuple).t_self) }
+    }
+
+    /// Makes the transition tables known to statements of the current SPI connection.
+    pub fn register_transition_tables(&self) {
+        // SAFETY: the trigger data outlives the connection, which is closed before the call returns.
+        unsafe {
+            let code = pg_sys::SPI_register_trigger_data((&raw const *self.data).cast_mut());
+            if code < 0 {
+                pgrx::error!("could not register the transition tables: SPI result {code}");
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Transactions of background workers, and callbacks at their end.
+
+use pgrx::pg_sys;
+use std::sync::Once;
+
+/// What the crate does when a transaction ends. The functions run where nothing may allocate, look up
+/// a catalog or raise.
+pub struct EndActions {
+    pub committed: fn(),
+    pub aborted: fn(),
+    pub subtransaction_aborted: fn(),
+}
+
+static REGISTERED: Once = Once::new();
+static ACTIONS: std::sync::OnceLock<EndActions> = std::sync::OnceLock::new();
+
+unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::ffi::c_void) {
+    let Some(actions) = ACTIONS.get() else { return };
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT | pg_sys::XactEvent::XACT_EVENT_PARALLEL_COMMIT => (actions.committed)(),
+        pg_sys::XactEvent::XACT_EVENT_ABORT
+        | pg_sys::XactEvent::XACT_EVENT_PARALLEL_ABORT
+        | pg_sys::XactEvent::XACT_EVENT_PREPARE => (actions.aborted)(),
+        _ => {}
+    }
+}
+
+unsafe extern "C-unwind" fn at_sub_end(
+    event: pg_sys::SubXactEvent::Type,
+    _: pg_sys::SubTransactionId,
+    _: pg_sys::SubTransactionId,
+    _: *mut std::ffi::c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB
+        && let Some(actions) = ACTIONS.get()
+    {
+        (actions.subtransaction_aborted)();
+    }
+}
+
+/// Registers the callbacks once in a process; later calls do nothing.
+pub fn on_end(actions: EndActions) {
+    REGISTERED.call_once(|| {
+        let _ = ACTIONS.set(actions);
+        // SAFETY: static functions that neither allocate nor raise.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(at_sub_end), std::ptr::null_mut());
+        }
+    });
+}
+
+/// Starts a transaction in a background worker, with a snapshot.
+pub fn begin() {
+    // SAFETY: no transaction is open in a worker's loop; each begin is matched by commit or abort.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+}
+
+/// Commits; raises what deferred constraints raise.
+pub fn commit() {
+    // SAFETY: pairs with `begin`.
+    unsafe {
+        while pg_sys::ActiveSnapshotSet() {
+            pg_sys::PopActiveSnapshot();
+        }
+        pg_sys::CommitTransactionCommand();
+    }
+}
+
+/// Rolls back whatever is open.
+pub fn abort() {
+    // SAFETY: allowed in any state; the way every worker's loop recovers.
+    unsafe {
+        pg_sys::AbortCurrentTransaction();
+        pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+    }
+}
+
+/// Makes what this transaction did so far visible to its own next statement.
+pub fn next_command() {
+    // SAFETY: inside a transaction.
+    unsafe { pg_sys::CommandCounterIncrement() };
+}

@@ -1,0 +1,333 @@
+//! Making, changing and removing queues.
+
+use super::options::{Given, check_lease};
+use super::{HEADER, Queue, STATES, open_owned, quoted};
+use crate::error::{Error, SqlResult, required};
+use crate::pg::time::{Micros, interval_micros};
+use crate::pg::{Oid, cache, catalog, parse, spi, xact};
+use crate::{claim, enqueue, queue, wake};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+/// `queue.create_queue`
+#[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments)]
+fn create_queue(
+    name: Option<&str>,
+    columns: Option<&str>,
+    max_attempts: Option<i32>,
+    backoff: Option<Interval>,
+    backoff_factor: Option<f64>,
+    backoff_max: Option<Interval>,
+    lease: Option<Interval>,
+    keep_done: Option<Interval>,
+) -> SqlResult<Oid> {
+    let name = required("name", name)?;
+    let given = Given {
+        max_attempts: Some(required("max_attempts", max_attempts)?),
+        backoff: Some(interval_micros(&required("backoff", backoff)?)),
+        backoff_factor: Some(required("backoff_factor", backoff_factor)?),
+        backoff_max: Some(interval_micros(&required("backoff_max", backoff_max)?)),
+        lease: Some(interval_micros(&required("lease", lease)?)),
+        keep_done: keep_done.as_ref().map(interval_micros),
+    };
+    given.check()?;
+    let (schema, table) = parse::qualified_name(name)
+        .ok_or_else(|| Error::out_of_range(format!("\"{name}\" is not the name of a table")))?;
+    spi::connect(|| {
+        let schema = match schema {
+            Some(schema) => schema,
+            None => creation_schema()?,
+        };
+        if schema == "queue" {
+            return Err(Error::ReservedSchema.into());
+        }
+        let oid = create_table(&schema, &table, columns)?;
+        remember(oid, &given);
+        wake::configuration_changed();
+        Ok(oid)
+    })
+}
+
+fn creation_schema() -> Result<String, Error> {
+    spi::run("SELECT pg_catalog.current_schema()::pg_catalog.text", &[], &[])
+        .get(0, 1)
+        .ok_or_else(|| Error::out_of_range("no schema has been selected to create the queue in"))
+}
+
+/// The table with its partitions, made by the caller, under the caller's search_path: the queue's own
+/// columns may be of any type the caller can name.
+fn create_table(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oid> {
+    let table = pgrx::spi::quote_qualified_identifier(schema, name);
+    let own = columns.map(str::trim).filter(|c| !c.is_empty());
+    let default = if own.is_some() { "" } else { " DEFAULT '{}'" };
+    let create = format!(
+        "CREATE TABLE {table} (
+             id bigint GENERATED ALWAYS AS IDENTITY,
+             state pg_catalog.text NOT NULL DEFAULT 'ready',
+             priority smallint NOT NULL DEFAULT 5 CHECK (priority BETWEEN 0 AND 9),
+             run_at timestamptz,
+             attempt integer NOT NULL DEFAULT 1,
+             max_attempts integer CHECK (max_attempts > 0),
+             key pg_catalog.text,
+             group_key pg_catalog.text,
+             payload pg_catalog.jsonb{default},
+             enqueued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+             lease_until timestamptz,
+             errors pg_catalog.jsonb,
+             result pg_catalog.jsonb,
+             finished_at timestamptz{}
+         ) PARTITION BY LIST (state)",
+        own.map(|text| format!(",\n{text}\n")).unwrap_or_default()
+    );
+    if !parse::is_one_create_table(&create) {
+        return Err(Error::out_of_range("columns must be a list of column definitions and nothing else").into());
+    }
+    spi::run(&create, &[], &[]);
+    let oid = catalog::relation_by_name(&table);
+    for state in STATES {
+        create_partition(oid, schema, name, &table, state);
+    }
+    spi::run(
+        &format!(
+            "CREATE TRIGGER queue_ext_wake AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION queue.after_insert()"
+        ),
+        &[],
+        &[],
+    );
+    comment(&table);
+    Ok(oid)
+}
+
+/// A partition with just the index its state needs. Each has a unique index as replica identity, so that
+/// a publication of all tables does not make claims fail.
+fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &str) {
+    let partition = pgrx::spi::quote_qualified_identifier(
+        schema,
+        &catalog::free_relation_name(name, state, catalog::schema_of(parent)),
+    );
+    // The partitions that jobs pass through are vacuumed by rows, not by share of the table, and check
+    // nothing that the parent does not check.
+    let (checks, storage) = match state {
+        "ready" => ("", "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"),
+        "scheduled" => ("(CHECK (run_at IS NOT NULL))", "WITH (autovacuum_vacuum_scale_factor = 0.05)"),
+        "running" => ("(CHECK (lease_until IS NOT NULL))", "WITH (autovacuum_vacuum_scale_factor = 0.05)"),
+        "failed" | "done" => ("(CHECK (finished_at IS NOT NULL))", ""),
+        _ => ("", ""),
+    };
+    let mut statements =
+        vec![format!("CREATE TABLE {partition} PARTITION OF {table} {checks} FOR VALUES IN ('{state}') {storage}")];
+    if state == "ready" {
+        statements.push(format!("CREATE UNIQUE INDEX ON {partition} (priority, id)"));
+        statements.push(format!(
+            "CREATE TRIGGER queue_ext_later AFTER INSERT ON {partition} FOR EACH ROW
+             WHEN (new.run_at > pg_catalog.now()) EXECUTE FUNCTION queue.after_insert_later()"
+        ));
+    } else {
+        statements.push(format!("ALTER TABLE {partition} ADD PRIMARY KEY (id)"));
+    }
+    if let Some(column) = match state {
+        "scheduled" => Some("run_at"),
+        "running" => Some("lease_until"),
+        "failed" | "done" => Some("finished_at"),
+        _ => None,
+    } {
+        statements.push(format!("CREATE INDEX ON {partition} ({column})"));
+    }
+    for statement in &statements {
+        spi::run(statement, &[], &[]);
+    }
+    if state == "ready" {
+        let index = catalog::only_index_of(&partition);
+        let name = quoted(&catalog::relation_name(index).unwrap_or_default());
+        spi::run(&format!("ALTER TABLE {partition} REPLICA IDENTITY USING INDEX {name}"), &[], &[]);
+    }
+}
+
+fn comment(table: &str) {
+    const COMMENTS: [&str; HEADER.len()] = [
+        "Number of the job",
+        "ready, scheduled, blocked, running, failed or done; changed by the functions of queue_ext only",
+        "0 to 9; lower runs first",
+        "Not to be started before this time; null: at once",
+        "The attempt the job is on, counted from 1",
+        "After so many failed attempts it becomes an error row; null: as the queue says",
+        "What the job is about, in the application's words",
+        "Reserved for ordered groups",
+        "Content besides the queue's own columns",
+        "Start of the transaction that enqueued it",
+        "A leased job returns to the queue then",
+        "Each failed attempt: attempt, sqlstate, message, detail, hint, context, failed_at",
+        "What the processor returned",
+        "When it was done or finally failed",
+    ];
+    spi::run(&format!("COMMENT ON TABLE {table} IS 'Job queue (queue_ext)'"), &[], &[]);
+    for (column, text) in HEADER.iter().zip(COMMENTS) {
+        let text = pgrx::spi::quote_literal(text);
+        spi::run(&format!("COMMENT ON COLUMN {table}.{column} IS {text}"), &[], &[]);
+    }
+}
+
+/// Intervals are handed to SQL in microseconds.
+const INTERVAL: &str = "* '1 microsecond'::interval";
+
+fn remember(oid: Oid, given: &Given) {
+    let sql = format!(
+        "INSERT INTO queue.queues (queue, max_attempts, backoff, backoff_factor, backoff_max, lease, keep_done)
+         VALUES ($1, $2, $3 {INTERVAL}, $4, $5 {INTERVAL}, $6 {INTERVAL}, $7 {INTERVAL})"
+    );
+    queue::as_extension(|| spi::run(&sql, &OPTION_TYPES, &option_args(oid, given)));
+}
+
+const OPTION_TYPES: [Oid; 7] = [
+    pg_sys::REGCLASSOID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::FLOAT8OID,
+    pg_sys::INT8OID,
+    pg_sys::INT8OID,
+    pg_sys::INT8OID,
+];
+
+fn option_args(oid: Oid, given: &Given) -> [spi::Arg; 7] {
+    [
+        spi::arg(oid),
+        spi::arg(given.max_attempts),
+        spi::arg(given.backoff),
+        spi::arg(given.backoff_factor),
+        spi::arg(given.backoff_max),
+        spi::arg(given.lease),
+        spi::arg(given.keep_done),
+    ]
+}
+
+/// `queue.alter_queue`
+#[pg_extern(sql = false)]
+fn alter_queue(
+    queue: Option<Oid>,
+    max_attempts: Option<i32>,
+    backoff: Option<Interval>,
+    backoff_factor: Option<f64>,
+    backoff_max: Option<Interval>,
+    lease: Option<Interval>,
+    keep_done: Option<Interval>,
+) -> SqlResult<()> {
+    let oid = required("queue", queue)?;
+    let micros = |interval: Option<Interval>| -> Option<Micros> { interval.as_ref().map(interval_micros) };
+    let given = Given {
+        max_attempts,
+        backoff: micros(backoff),
+        backoff_factor,
+        backoff_max: micros(backoff_max),
+        lease: micros(lease),
+        keep_done: micros(keep_done),
+    };
+    given.check()?;
+    check_lease(given.lease)?;
+    let sql = format!(
+        "UPDATE queue.queues SET
+             max_attempts = coalesce($2, max_attempts), backoff = coalesce($3 {INTERVAL}, backoff),
+             backoff_factor = coalesce($4, backoff_factor), backoff_max = coalesce($5 {INTERVAL}, backoff_max),
+             lease = coalesce($6 {INTERVAL}, lease),
+             keep_done = CASE WHEN $7 = 0 THEN NULL ELSE coalesce($7 {INTERVAL}, keep_done) END
+         WHERE queue = $1"
+    );
+    change(oid, |_| {
+        spi::run(&sql, &OPTION_TYPES, &option_args(oid, &given));
+    })
+}
+
+/// Changes what is remembered about a queue the caller owns, and tells everyone.
+fn change(oid: Oid, work: impl FnOnce(&Queue)) -> SqlResult<()> {
+    spi::connect(|| {
+        let queue = open_owned(oid)?;
+        queue::as_extension(|| work(&queue));
+        cache::announce(oid);
+        wake::configuration_changed();
+        wake::enqueued(oid);
+        Ok(())
+    })
+}
+
+fn set_paused(queue: Option<Oid>, paused: bool) -> SqlResult<()> {
+    let oid = required("queue", queue)?;
+    change(oid, |_| {
+        let types = [pg_sys::REGCLASSOID, pg_sys::BOOLOID];
+        spi::run("UPDATE queue.queues SET paused = $2 WHERE queue = $1", &types, &[spi::arg(oid), spi::arg(paused)]);
+    })
+}
+
+/// `queue.pause`
+#[pg_extern(sql = false)]
+fn pause(queue: Option<Oid>) -> SqlResult<()> {
+    set_paused(queue, true)
+}
+
+/// `queue.resume`
+#[pg_extern(sql = false)]
+fn resume(queue: Option<Oid>) -> SqlResult<()> {
+    set_paused(queue, false)
+}
+
+/// `queue.drop_queue`
+#[pg_extern(sql = false)]
+fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
+    let oid = required("queue", queue)?;
+    let force = force.unwrap_or(false);
+    spi::connect(|| {
+        let queue = open_owned(oid)?;
+        let sources = attached_sources(oid);
+        if !force {
+            // Nobody can start a job while we look: the lock is the one that DROP takes anyway. A batch
+            // that a worker is just running has the table locked: wait for it.
+            spi::run(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", queue.table), &[], &[]);
+            xact::next_command();
+            let sql = format!("SELECT count(*) FROM {} WHERE state = 'running'", queue.table);
+            let count: i64 = spi::run(&sql, &[], &[]).get(0, 1).unwrap_or(0);
+            if count > 0 {
+                return Err(Error::JobsRunning { queue: queue.name.clone(), count }.into());
+            }
+            if !sources.is_empty() {
+                let names: Vec<String> = sources.iter().map(|s| catalog::qualified_name(*s)).collect();
+                return Err(Error::StillAttached { queue: queue.name.clone(), sources: names.join(", ") }.into());
+            }
+        }
+        for source in sources {
+            enqueue::attach::remove(source, &queue);
+        }
+        queue::as_extension(|| {
+            spi::run("DELETE FROM queue.queues WHERE queue = $1", &[pg_sys::REGCLASSOID], &[spi::arg(oid)]);
+        });
+        spi::run(&format!("DROP TABLE {}", queue.table), &[], &[]);
+        wake::configuration_changed();
+        Ok(())
+    })
+}
+
+fn attached_sources(oid: Oid) -> Vec<Oid> {
+    const SOURCES: &str = "SELECT source::oid FROM queue.attachments WHERE queue = $1 ORDER BY source::text";
+    let rows = queue::as_extension(|| spi::run(SOURCES, &[pg_sys::REGCLASSOID], &[spi::arg(oid)]));
+    (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+}
+
+/// `queue.purge`
+#[pg_extern(sql = false)]
+fn purge(queue: Option<Oid>, states: Option<Vec<Option<String>>>) -> SqlResult<i64> {
+    let (oid, states) = (required("queue", queue)?, required("states", states)?);
+    let mut wanted = Vec::new();
+    for state in states {
+        let state = required("states", state)?;
+        if state == "running" || !STATES.contains(&state.as_str()) {
+            return Err(Error::BadOption {
+                message: format!("cannot purge state \"{state}\""),
+                hint: "States that can be purged: ready, scheduled, blocked, failed, done.".into(),
+            }
+            .into());
+        }
+        wanted.push(state);
+    }
+    spi::connect(|| {
+        let queue = open_owned(oid)?;
+        Ok(wanted.iter().map(|state| claim::remove_all(&queue, state)).sum())
+    })
+}

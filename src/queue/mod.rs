@@ -1,0 +1,197 @@
+//! What a queue is: a table partitioned by state, its options, and the statements prepared for it.
+
+pub mod create;
+pub mod options;
+pub mod statements;
+
+use crate::error::Error;
+use crate::pg::cache::{self, Stale};
+use crate::pg::spi::{self, Plan, Rows};
+use crate::pg::{Oid, catalog, role};
+use options::Options;
+use pgrx::pg_sys;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The partitions, and the values of the column `state`.
+pub const STATES: [&str; 6] = ["ready", "scheduled", "blocked", "running", "failed", "done"];
+
+/// Columns that every queue has, in the order in which they are made.
+pub const HEADER: [&str; 14] = [
+    "id", "state", "priority", "run_at", "attempt", "max_attempts", "key", "group_key", "payload",
+    "enqueued_at", "lease_until", "errors", "result", "finished_at",
+];
+
+/// One of the queue's own columns.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: String,
+    /// GENERATED ALWAYS AS: computed, never inserted.
+    pub generated: bool,
+}
+
+/// A queue as this session knows it; rebuilt when the table or its options change.
+pub struct Queue {
+    pub oid: Oid,
+    pub name: String,
+    /// Schema and name, quoted.
+    pub table: String,
+    pub owner: Oid,
+    pub row_type: Oid,
+    pub row_array_type: Oid,
+    /// The queue's own columns, after the header.
+    pub columns: Vec<Column>,
+    pub options: Options,
+    plans: RefCell<HashMap<String, Rc<Plan>>>,
+}
+
+thread_local! {
+    static KNOWN: RefCell<HashMap<Oid, Rc<Queue>>> = RefCell::new(HashMap::new());
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The queue behind a table, from the session's cache. Must be called inside `spi::connect`.
+pub fn open(oid: Oid) -> Result<Rc<Queue>, Error> {
+    forget_stale();
+    if let Some(known) = KNOWN.with(|known| known.borrow().get(&oid).cloned()) {
+        return Ok(known);
+    }
+    let queue = Rc::new(load(oid)?);
+    KNOWN.with(|known| known.borrow_mut().insert(oid, queue.clone()));
+    Ok(queue)
+}
+
+/// Drops what was cached about tables that changed.
+pub fn forget_stale() {
+    if !WATCHING.replace(true) {
+        cache::watch();
+    }
+    let stale = cache::take_stale();
+    if !matches!(stale, Stale::Nothing) {
+        crate::enqueue::fire::forget_compiled();
+    }
+    match stale {
+        Stale::Nothing => {}
+        Stale::These(list) => KNOWN.with(|known| {
+            let mut known = known.borrow_mut();
+            for oid in list {
+                known.remove(&oid);
+            }
+        }),
+        Stale::Everything => KNOWN.with(|known| known.borrow_mut().clear()),
+    }
+}
+
+/// Runs `work` with the rights of the extension's owner: for the extension's own tables only.
+pub fn as_extension<R>(work: impl FnOnce() -> R) -> R {
+    role::as_role(Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID), work)
+}
+
+const LOAD: &str = "
+    SELECT n.nspname::text, c.relname::text, c.relowner, c.reltype, t.typarray,
+           q.max_attempts, extract(epoch FROM q.backoff)::float8, q.backoff_factor,
+           extract(epoch FROM q.backoff_max)::float8, extract(epoch FROM q.lease)::float8,
+           extract(epoch FROM q.keep_done)::float8, q.paused
+    FROM queue.queues q
+    JOIN pg_class c ON c.oid = q.queue
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_type t ON t.oid = c.reltype
+    WHERE q.queue = $1";
+
+const COLUMNS: &str = "
+    SELECT attname::text, attgenerated <> '' FROM pg_attribute
+    WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
+
+fn load(oid: Oid) -> Result<Queue, Error> {
+    as_extension(|| {
+        let types = [pg_sys::REGCLASSOID];
+        let args = [spi::arg(oid)];
+        let found = spi::run(LOAD, &types, &args);
+        if found.is_empty() {
+            let name = catalog::relation_name(oid).unwrap_or_else(|| oid.to_string());
+            return Err(Error::NotAQueue(name));
+        }
+        let columns = columns_of(&spi::run(COLUMNS, &[pg_sys::OIDOID], &args));
+        let schema: String = text(&found, 1);
+        let name: String = text(&found, 2);
+        Ok(Queue {
+            oid,
+            table: pgrx::spi::quote_qualified_identifier(&schema, &name),
+            name,
+            owner: found.get(0, 3).unwrap_or(Oid::INVALID),
+            row_type: found.get(0, 4).unwrap_or(Oid::INVALID),
+            row_array_type: found.get(0, 5).unwrap_or(Oid::INVALID),
+            columns,
+            options: Options::of_row(&found, 6),
+            plans: RefCell::new(HashMap::new()),
+        })
+    })
+}
+
+fn text(rows: &Rows, column: usize) -> String {
+    rows.get(0, column).unwrap_or_default()
+}
+
+fn columns_of(rows: &Rows) -> Vec<Column> {
+    (0..rows.len())
+        .map(|row| Column {
+            name: rows.get(row, 1).unwrap_or_default(),
+            generated: rows.get(row, 2).unwrap_or(false),
+        })
+        .filter(|column| !HEADER.contains(&column.name.as_str()))
+        .collect()
+}
+
+impl Queue {
+    /// A statement of this queue, prepared at its first use.
+    pub fn plan(&self, sql: String, types: &[Oid]) -> Rc<Plan> {
+        if let Some(plan) = self.plans.borrow().get(&sql) {
+            return plan.clone();
+        }
+        let plan = Rc::new(Plan::prepare(&sql, types));
+        self.plans.borrow_mut().insert(sql, plan.clone());
+        plan
+    }
+
+    /// The queue's own columns that can be inserted.
+    pub fn settable(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| !column.generated)
+    }
+
+    pub fn is_typed(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// Raises unless the caller has these privileges on the queue's table.
+    pub fn require(&self, privileges: u64, needs: &'static str) -> Result<(), Error> {
+        if catalog::may(self.oid, privileges) {
+            return Ok(());
+        }
+        Err(Error::Privilege { table: self.name.clone(), needs })
+    }
+
+    pub fn require_owner(&self) -> Result<(), Error> {
+        if catalog::acts_for(self.owner) {
+            return Ok(());
+        }
+        Err(Error::NotOwner(self.name.clone()))
+    }
+
+    /// What taking and finishing jobs needs.
+    pub fn require_consumer(&self) -> Result<(), Error> {
+        self.require(catalog::SELECT | catalog::DELETE, "SELECT and DELETE")
+    }
+}
+
+/// Opens a queue and checks that the caller owns it.
+pub fn open_owned(oid: Oid) -> Result<Rc<Queue>, Error> {
+    let queue = open(oid)?;
+    queue.require_owner()?;
+    Ok(queue)
+}
+
+/// A queue's name for people: qualified where the search_path needs it.
+pub fn quoted(name: &str) -> String {
+    pgrx::spi::quote_identifier(name)
+}

@@ -1,0 +1,251 @@
+//! One batch: claim → chunks → split on failure → outcome, all in the caller's transaction.
+//!
+//! The uncommitted delete is the lease: whatever goes wrong, the jobs are back. A chunk runs in one
+//! subtransaction. When it fails it is rolled back and split, so that in the end only the failing job
+//! itself is rolled back: with f(mail) the failing job is known, with f(mail[]) it is found by halving.
+
+use super::Running;
+use super::processor::{Processor, Shape};
+use crate::claim::{self, Move, Taken};
+use crate::history::{after_failure, give_up};
+use crate::pg::failure::{Failure, in_subtransaction};
+use crate::pg::{Datum, interrupt, spi};
+use crate::queue::Queue;
+use crate::queue::statements::Which;
+use crate::settings;
+use pgrx::prelude::*;
+
+/// Subtransactions kept in one transaction. Over 64 live ones every session of the server gets slower,
+/// since their parents must then be looked up on disk.
+const MOST_SUBTRANSACTIONS: usize = 50;
+
+/// Which jobs to claim.
+pub enum Claim {
+    Next(i64),
+    /// This one, if it is still ready.
+    Job(i64),
+}
+
+/// What a batch did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Jobs claimed.
+    pub claimed: usize,
+    pub ids: Vec<i64>,
+    pub done: usize,
+    pub failed: usize,
+    /// Given back untouched, to be claimed again.
+    pub returned: usize,
+}
+
+/// Told what a batch is doing, and asked which job is to be stopped.
+pub trait Observer {
+    fn claimed(&mut self, jobs: &[Taken]);
+    fn starting(&mut self, job: &Taken);
+    /// The job that an admin cancelled, if any.
+    fn cancelled(&self) -> Option<i64>;
+    /// The cancelled job had finished when the interrupt came.
+    fn forget_cancelled(&mut self);
+}
+
+/// For a session that runs jobs itself: nobody watches.
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn claimed(&mut self, _: &[Taken]) {}
+    fn starting(&mut self, _: &Taken) {}
+    fn cancelled(&self) -> Option<i64> {
+        None
+    }
+    fn forget_cancelled(&mut self) {}
+}
+
+/// Claims and runs a batch. Must be called in a transaction, inside `spi::connect`.
+pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dyn Observer) -> Report {
+    let jobs = match claim {
+        Claim::Next(limit) => claim::next(queue, limit),
+        Claim::Job(id) => claim::take(queue, Which::ReadyJob, &[spi::arg(id)]),
+    };
+    if jobs.is_empty() {
+        return Report::default();
+    }
+    observer.claimed(&jobs);
+    let mut batch = Batch {
+        queue,
+        processor,
+        jobs: &jobs,
+        endings: (0..jobs.len()).map(|_| Ending::Untouched).collect(),
+        subtransactions: 0,
+        observer,
+    };
+    let running = Running::queue(queue.oid);
+    batch.run(0, jobs.len());
+    drop(running);
+    batch.finish()
+}
+
+/// Records a failure of one job that its own transaction could not: its commit failed.
+pub fn fail(queue: &Queue, id: i64, failure: &Failure) -> Report {
+    let jobs = claim::take(queue, Which::ReadyJob, &[spi::arg(id)]);
+    let moves: Vec<Move> = jobs.iter().map(|job| after_failure(queue, job, failure, None)).collect();
+    claim::put(queue, &moves);
+    jobs.iter().for_each(|job| log_failure(queue, job, failure));
+    Report { claimed: jobs.len(), failed: jobs.len(), ..Report::default() }
+}
+
+enum Ending {
+    Untouched,
+    Done(Option<String>),
+    Failed(Failure),
+    /// Stopped by an admin: not tried again.
+    Cancelled,
+}
+
+struct Batch<'a> {
+    queue: &'a Queue,
+    processor: &'a Processor,
+    jobs: &'a [Taken],
+    endings: Vec<Ending>,
+    subtransactions: usize,
+    observer: &'a mut dyn Observer,
+}
+
+impl Batch<'_> {
+    /// Runs the jobs from `start` up to, not including, `end`.
+    fn run(&mut self, mut start: usize, end: usize) {
+        while start < end {
+            if self.subtransactions >= MOST_SUBTRANSACTIONS {
+                return;
+            }
+            if self.observer.cancelled() == Some(self.jobs[start].id) {
+                self.endings[start] = Ending::Cancelled;
+                start += 1;
+                continue;
+            }
+            match self.attempt(start, end) {
+                Ok(()) => return,
+                Err((failed, failure)) => start = self.after(start, end, failed, failure),
+            }
+        }
+    }
+
+    /// Runs a chunk in a subtransaction. On failure says how many of its jobs had finished before.
+    fn attempt(&mut self, start: usize, end: usize) -> Result<(), (usize, Failure)> {
+        let chunk = &self.jobs[start..end];
+        let rows: Vec<Datum> = chunk.iter().map(|job| job.row).collect();
+        let with_results = self.queue.options.keep_done.is_some();
+        let mut finished = 0;
+        let observer = &mut *self.observer;
+        observer.starting(&chunk[0]);
+        let (queue, processor) = (self.queue, self.processor);
+        let outcome = in_subtransaction(|| {
+            processor.call(queue, &rows, with_results, &mut |count| {
+                finished = count;
+                if let Some(next) = chunk.get(count) {
+                    observer.starting(next);
+                    interrupt::check();
+                    if observer.cancelled() == Some(next.id) {
+                        ereport!(ERROR, PgSqlErrorCode::ERRCODE_QUERY_CANCELED, "canceled by an administrator");
+                    }
+                }
+            })
+        });
+        match outcome {
+            Ok(results) => {
+                self.subtransactions += 1;
+                let mut results = results.into_iter();
+                for ending in &mut self.endings[start..end] {
+                    *ending = Ending::Done(results.next().flatten());
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                interrupt::forget_cancel();
+                Err((finished.min(chunk.len() - 1), failure))
+            }
+        }
+    }
+
+    /// Deals with a failed chunk; returns where to go on.
+    fn after(&mut self, start: usize, end: usize, finished: usize, failure: Failure) -> usize {
+        if let (true, Some(cancelled)) = (failure.is_cancel(), self.observer.cancelled()) {
+            return match (start..end).find(|i| self.jobs[*i].id == cancelled) {
+                Some(index) => {
+                    // The rest of the chunk is run without it.
+                    self.endings[index] = Ending::Cancelled;
+                    self.run(start, index);
+                    index + 1
+                }
+                None => {
+                    // It had finished; whichever job was hit instead is not to blame.
+                    self.observer.forget_cancelled();
+                    start
+                }
+            };
+        }
+        match self.processor.shape {
+            Shape::Job => {
+                // Those before the failing one had been well: run again without it, which keeps them.
+                let failing = start + finished;
+                self.run(start, failing);
+                self.endings[failing] = Ending::Failed(failure);
+                failing + 1
+            }
+            Shape::Batch if end - start == 1 => {
+                self.endings[start] = Ending::Failed(failure);
+                end
+            }
+            Shape::Batch => {
+                let middle = start + (end - start) / 2;
+                self.run(start, middle);
+                middle
+            }
+        }
+    }
+
+    /// Writes what became of each job.
+    fn finish(self) -> Report {
+        let (queue, jobs) = (self.queue, self.jobs);
+        let mut report =
+            Report { claimed: jobs.len(), ids: jobs.iter().map(|job| job.id).collect(), ..Report::default() };
+        let mut moves = Vec::new();
+        for (job, ending) in jobs.iter().zip(self.endings) {
+            match ending {
+                Ending::Untouched => {
+                    report.returned += 1;
+                    moves.push(Move::to("ready", job));
+                }
+                Ending::Done(result) => {
+                    report.done += 1;
+                    if queue.options.keep_done.is_some() {
+                        moves.push(Move { run_at: None, result, ..Move::to("done", job) });
+                    }
+                }
+                Ending::Failed(failure) => {
+                    report.failed += 1;
+                    log_failure(queue, job, &failure);
+                    moves.push(after_failure(queue, job, &failure, None));
+                }
+                Ending::Cancelled => {
+                    report.failed += 1;
+                    moves.push(give_up(job, &Failure::new("57014", "canceled by an administrator")));
+                }
+            }
+        }
+        claim::put(queue, &moves);
+        report
+    }
+}
+
+fn log_failure(queue: &Queue, job: &Taken, failure: &Failure) {
+    if let Some(level) = settings::log_failed_jobs().as_log_level() {
+        ereport!(
+            level,
+            PgSqlErrorCode::ERRCODE_WARNING,
+            format!(
+                "job {} of queue \"{}\" failed on attempt {}: {} (SQLSTATE {})",
+                job.id, queue.name, job.attempt, failure.message, failure.sqlstate
+            )
+        );
+    }
+}

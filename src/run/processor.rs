@@ -1,0 +1,149 @@
+//! A registered processor: finding its function, and calling it.
+
+use crate::error::Error;
+use crate::pg::interrupt::StatementTimer;
+use crate::pg::spi::{self, Plan};
+use crate::pg::time::Micros;
+use crate::pg::{Datum, Oid, array};
+use crate::queue::{self, Queue};
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `f(mail)`, called for each job.
+    Job,
+    /// `f(mail[])`, called once for the batch.
+    Batch,
+}
+
+/// A queue's processor as registered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Processor {
+    /// Qualified and quoted.
+    pub function: String,
+    pub shape: Shape,
+    pub role: Oid,
+    pub batch_size: i32,
+    pub parallelism: i32,
+    pub load_balanced: bool,
+    pub timeout_ms: Option<i32>,
+    /// Returns an array: with f(mail[]), one result a job.
+    pub returns_array: bool,
+    pub returns_void: bool,
+}
+
+// By name first: after a restore the oid is another's. By oid second, which follows a rename. Either
+// way the argument must be what this queue holds.
+const FIND: &str = "
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(f.proname), p.shape, p.role::oid, p.batch_size,
+           p.parallelism, p.load_balanced,
+           ceil(extract(epoch FROM p.timeout) * 1000)::float8, r.typcategory = 'A', f.prorettype = 'void'::regtype
+    FROM queue.processors p
+    JOIN pg_class c ON c.oid = p.queue
+    JOIN pg_type t ON t.oid = c.reltype
+    JOIN pg_proc f ON f.pronargs = 1
+                  AND f.proargtypes[0] = CASE p.shape WHEN 'job' THEN t.oid ELSE t.typarray END
+    JOIN pg_namespace n ON n.oid = f.pronamespace
+    JOIN pg_type r ON r.oid = f.prorettype
+    WHERE p.queue = $1
+      AND (quote_ident(n.nspname) || '.' || quote_ident(f.proname) = p.processor OR f.oid = p.processor_oid)
+    ORDER BY quote_ident(n.nspname) || '.' || quote_ident(f.proname) = p.processor DESC
+    LIMIT 1";
+
+/// The queue's processor; `None` if none is registered or its function is gone. Must be called inside
+/// `spi::connect`.
+pub fn find(queue: Oid) -> Option<Processor> {
+    let rows = queue::as_extension(|| spi::run(FIND, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
+    if rows.is_empty() {
+        return None;
+    }
+    let shape: String = rows.get(0, 2)?;
+    Some(Processor {
+        function: rows.get(0, 1)?,
+        shape: if shape == "job" { Shape::Job } else { Shape::Batch },
+        role: rows.get(0, 3)?,
+        batch_size: rows.get(0, 4)?,
+        parallelism: rows.get(0, 5)?,
+        load_balanced: rows.get(0, 6)?,
+        timeout_ms: rows.get::<f64>(0, 7).map(|ms| ms.clamp(1.0, f64::from(i32::MAX)) as i32),
+        returns_array: rows.get(0, 8)?,
+        returns_void: rows.get(0, 9)?,
+    })
+}
+
+/// Who registered a processor for the queue, if one is registered. Must be called inside `spi::connect`.
+pub fn registered_role(queue: Oid) -> Option<Oid> {
+    const ROLE: &str = "SELECT role::oid FROM queue.processors WHERE queue = $1";
+    let rows = queue::as_extension(|| spi::run(ROLE, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
+    (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
+}
+
+impl Processor {
+    fn plan(&self, queue: &Queue, with_results: bool) -> Rc<Plan> {
+        let call = |argument: &str| {
+            let call = format!("{}({argument})", self.function);
+            if with_results && !self.returns_void { format!("pg_catalog.to_jsonb({call})::pg_catalog.text") } else { call }
+        };
+        let sql = match self.shape {
+            Shape::Job => format!("SELECT {} FROM pg_catalog.unnest($1) AS j", call("j")),
+            Shape::Batch => format!("SELECT {}", call("$1")),
+        };
+        queue.plan(sql, &[queue.row_array_type])
+    }
+
+    /// Calls the function over these jobs, in order. `on_job` is told the number of jobs finished so far
+    /// after each call, before the next begins. Returns a result for each job, if they are wanted.
+    pub fn call(
+        &self,
+        queue: &Queue,
+        rows: &[Datum],
+        with_results: bool,
+        on_job: &mut dyn FnMut(usize),
+    ) -> Vec<Option<String>> {
+        let plan = self.plan(queue, with_results);
+        let wanted = with_results && !self.returns_void;
+        let timer = StatementTimer::start(self.timeout_ms);
+        let mut results = Vec::with_capacity(rows.len());
+        let mut finished = 0;
+        plan.for_each(&[Some(array::of_rows(queue.row_type, rows))], &mut |value| {
+            if wanted {
+                results.push(value.and_then(spi::text_of));
+            }
+            finished += 1;
+            timer.restart();
+            on_job(finished);
+        });
+        drop(timer);
+        match self.shape {
+            Shape::Batch if wanted => self.share(results.pop().flatten(), rows.len()),
+            _ => results,
+        }
+    }
+
+    /// The one result of a batch call as one for each job: element by element if it is an array of the
+    /// right length, else the same for all.
+    fn share(&self, result: Option<String>, jobs: usize) -> Vec<Option<String>> {
+        if self.returns_array
+            && let Some(Ok(serde_json::Value::Array(list))) = result.as_deref().map(serde_json::from_str)
+            && list.len() == jobs
+        {
+            return list.into_iter().map(|value| Some(value.to_string())).collect();
+        }
+        vec![result; jobs]
+    }
+}
+
+/// Checks a processor's limits.
+pub fn check_limits(batch_size: i32, parallelism: i32, timeout: Option<Micros>) -> Result<(), Error> {
+    if !(1..=10_000).contains(&batch_size) {
+        return Err(Error::out_of_range("batch_size must be between 1 and 10000"));
+    }
+    if !(1..=64).contains(&parallelism) {
+        return Err(Error::out_of_range("parallelism must be between 1 and 64"));
+    }
+    if timeout.is_some_and(|micros| micros <= 0) {
+        return Err(Error::out_of_range("timeout must be greater than zero"));
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! What an admin sees: `queue.overview`, `queue.activity`, `queue.errors`; and `cancel`.
+
+use super::main_loop::STATE_NAMES;
+use super::shared::{DatabaseSlot, QueueSlot, Shared};
+use crate::claim;
+use crate::error::{SqlResult, required};
+use crate::history::{self, give_up};
+use crate::pg::entry::Call;
+use crate::pg::failure::Failure;
+use crate::pg::spi::{self, Arg, Rows};
+use crate::pg::srf::RowSink;
+use crate::pg::time::now;
+use crate::pg::{Datum, Oid, bgworker, catalog, role, shmem};
+use crate::queue::statements::Which;
+use crate::queue::{self, Queue};
+use crate::raw_function;
+use crate::run::processor::{self, Shape};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+use std::sync::atomic::Ordering::SeqCst;
+
+raw_function!(overview_rows, overview);
+raw_function!(activity_rows, activity);
+raw_function!(error_rows, errors);
+
+/// Counts up to here are exact.
+const EXACT_UP_TO: i64 = 10_000;
+
+/// The queues that the caller may select from, by name.
+fn visible_queues() -> Vec<Oid> {
+    const QUEUES: &str = "
+        SELECT q.queue::oid FROM queue.queues q JOIN pg_class c ON c.oid = q.queue
+        WHERE has_table_privilege($1, q.queue, 'SELECT') ORDER BY q.queue::text";
+    let user = catalog::current_user();
+    let rows = queue::as_extension(|| spi::run(QUEUES, &[pg_sys::OIDOID], &[spi::arg(user)]));
+    (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+}
+
+fn overview(call: &Call) -> SqlResult<Datum> {
+    let sink = RowSink::open(call);
+    spi::connect(|| {
+        for oid in visible_queues() {
+            if let Ok(queue) = queue::open(oid) {
+                sink.put(&overview_row(&queue));
+            }
+        }
+        Ok(call.null())
+    })
+}
+
+fn overview_row(queue: &Queue) -> Vec<Arg> {
+    let processor = processor::find(queue.oid);
+    let registered = processor::registered_role(queue.oid);
+    let shared = shmem::get();
+    let database = shared.and_then(|s| s.database(catalog::my_database().to_u32()));
+    let slot = shared.and_then(|s| {
+        s.find_queue(catalog::my_database().to_u32(), queue.oid.to_u32()).map(|place| &s.queues[place])
+    });
+    let (counts, estimated) = counts(queue);
+    let mut row = vec![
+        spi::arg(queue.oid),
+        spi::arg(processor.as_ref().map(|p| p.function.clone())),
+        spi::arg(registered),
+        spi::arg(queue.options.paused),
+    ];
+    row.extend(counts.iter().map(|count| spi::arg(*count)));
+    let workers = slot.map(|s| s.active.load(SeqCst) as i32);
+    row.extend([
+        spi::arg(estimated),
+        oldest(queue),
+        spi::arg(slot.map(|s| s.done.per_minute() as i64)),
+        spi::arg(slot.map(|s| s.failed.per_minute() as i64)),
+        spi::arg(workers),
+        spi::arg(slot.map(|s| s.target.load(SeqCst) as i32)),
+        spi::arg("FOR UPDATE SKIP LOCKED"),
+        spi::arg(problem(queue, processor.is_some(), registered, shared, database, slot)),
+    ]);
+    row
+}
+
+/// Jobs in each state, and whether one of the counts is an estimate.
+fn counts(queue: &Queue) -> ([i64; queue::STATES.len()], bool) {
+    let mut estimated = false;
+    let counts = queue::STATES.map(|state| {
+        let sql = format!(
+            "SELECT count(*), (SELECT max(c.reltuples)::bigint FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                               WHERE i.inhparent = $1
+                                 AND pg_get_expr(c.relpartbound, c.oid) = 'FOR VALUES IN (''{state}'')')
+             FROM (SELECT FROM {} WHERE state = '{state}' LIMIT {}) s",
+            queue.table,
+            EXACT_UP_TO + 1
+        );
+        let rows = role::pinned(|| queue.plan(sql, &[pg_sys::OIDOID]).execute(&[spi::arg(queue.oid)]));
+        let count: i64 = rows.get(0, 1).unwrap_or(0);
+        if count <= EXACT_UP_TO {
+            return count;
+        }
+        estimated = true;
+        rows.get::<i64>(0, 2).unwrap_or(0).max(count)
+    });
+    (counts, estimated)
+}
+
+fn oldest(queue: &Queue) -> Arg {
+    let sql = format!(
+        "SELECT clock_timestamp() - enqueued_at FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT 1",
+        queue.table
+    );
+    let rows: Rows = role::pinned(|| {
+        let _planner = role::Planner::by_index();
+        queue.plan(sql, &[]).execute(&[])
+    });
+    if rows.is_empty() { None } else { rows.datum(0, 1) }
+}
+
+/// Why nothing runs, if nothing runs: the first reason that applies.
+fn problem(
+    queue: &Queue,
+    has_function: bool,
+    registered: Option<Oid>,
+    shared: Option<&Shared>,
+    database: Option<&DatabaseSlot>,
+    slot: Option<&QueueSlot>,
+) -> Option<String> {
+    if queue.options.paused {
+        return Some("paused".into());
+    }
+    let role = registered?;
+    if !has_function {
+        return Some("the registered processor does not exist any more".into());
+    }
+    if shared.is_none() {
+        return unshared_problem();
+    }
+    let role = catalog::role_name(role);
+    let set = |flag: fn(&DatabaseSlot) -> bool| database.is_some_and(flag);
+    if set(|d| d.stopped.load(SeqCst)) {
+        return Some("workers were stopped by queue.stop_workers".into());
+    }
+    if set(|d| d.out_of_slots.load(SeqCst)) {
+        return Some("no free worker slot: raise max_worker_processes".into());
+    }
+    if !database.is_some_and(|d| bgworker::is_alive(d.scheduler_pid.load(SeqCst))) {
+        return Some("no scheduler runs in this database: see queue_ext.databases and the server log".into());
+    }
+    let slot = slot?;
+    if slot.worker_failed.load(SeqCst) {
+        return Some(format!("no worker can connect as role \"{role}\": see the server log"));
+    }
+    let all_taken = shared.is_some_and(|s| s.workers_in_use() >= crate::settings::max_workers());
+    if slot.has_work() && slot.active.load(SeqCst) == 0 && all_taken {
+        return Some("all workers are taken: raise queue_ext.max_workers".into());
+    }
+    None
+}
+
+fn unshared_problem() -> Option<String> {
+    if super::unshared::running_scheduler().is_some() {
+        return None;
+    }
+    Some("queue_ext is not in shared_preload_libraries: CALL queue.run, or SELECT queue.start_workers()".into())
+}
+
+fn activity(call: &Call) -> SqlResult<Datum> {
+    let sink = RowSink::open(call);
+    let Some(shared) = shmem::get() else { return Ok(call.null()) };
+    spi::connect(|| {
+        let visible = visible_queues();
+        for (_, worker) in shared.workers_of(catalog::my_database().to_u32()) {
+            let pid = worker.pid.load(SeqCst);
+            let role = Oid::from(worker.role.load(SeqCst));
+            let queue = match worker.queue_place.load(SeqCst) as usize {
+                0 => None,
+                place => Some(Oid::from(shared.queues[place - 1].queue.load(SeqCst))),
+            };
+            let may_see = queue.map_or_else(|| catalog::acts_for(role), |queue| visible.contains(&queue));
+            if pid == 0 || !may_see {
+                continue;
+            }
+            let state = queue.map_or(STATE_NAMES[0], |_| STATE_NAMES[worker.state.load(SeqCst) as usize % 4]);
+            let job = worker.job.load(SeqCst);
+            let since = worker.since.load(SeqCst);
+            let running_for = queue.map(|_| Interval::from_micros((now() - since).max(0)));
+            sink.put(&[
+                spi::arg(pid),
+                spi::arg(queue),
+                spi::arg(role),
+                spi::arg(state),
+                spi::arg((job != 0).then_some(job)),
+                spi::arg(queue.map(|_| worker.batch.load(SeqCst) as i32)),
+                spi::arg(running_for),
+                spi::arg(worker.done.load(SeqCst) as i64),
+                spi::arg(worker.failed.load(SeqCst) as i64),
+            ]);
+        }
+        Ok(call.null())
+    })
+}
+
+fn errors(call: &Call) -> SqlResult<Datum> {
+    const COLUMNS: usize = 10;
+    let sink = RowSink::open(call);
+    spi::connect(|| {
+        for oid in visible_queues() {
+            let Ok(queue) = queue::open(oid) else { continue };
+            let sql = format!(
+                "SELECT '{oid}'::oid::regclass, id, attempt, errors -> -1 ->> 'sqlstate', errors -> -1 ->> 'message',
+                        errors -> -1 ->> 'detail', errors -> -1 ->> 'hint', errors -> -1 ->> 'context',
+                        finished_at, to_jsonb(m)
+                 FROM {} AS m WHERE state = 'failed' ORDER BY id",
+                queue.table
+            );
+            let rows = role::pinned(|| queue.plan(sql, &[]).execute(&[]));
+            for row in 0..rows.len() {
+                sink.put(&(1..=COLUMNS).map(|column| rows.datum(row, column)).collect::<Vec<_>>());
+            }
+        }
+        Ok(call.null())
+    })
+}
+
+/// `queue.cancel`
+#[pg_extern(sql = false)]
+fn cancel(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
+    let (oid, id) = (required("queue", queue)?, required("id", id)?);
+    spi::connect(|| {
+        let queue = queue::open_owned(oid)?;
+        let failure = Failure::new("57014", "canceled by an administrator");
+        for which in
+            [Which::WaitingReady, Which::WaitingScheduled, Which::WaitingBlocked, Which::RunningJob]
+        {
+            let taken = claim::take(&queue, which, &[spi::arg(id)]);
+            if !taken.is_empty() {
+                claim::put(&queue, &taken.iter().map(|job| give_up(job, &failure)).collect::<Vec<_>>());
+                return Ok(true);
+            }
+        }
+        history::check_issued(&queue, id)?;
+        Ok(is_ready(&queue, id) && interrupt_workers(&queue, id))
+    })
+}
+
+/// Is the job still among the ready ones, though somebody holds it?
+fn is_ready(queue: &Queue, id: i64) -> bool {
+    let sql = format!("SELECT FROM {} WHERE state = 'ready' AND id = $1", queue.table);
+    role::as_role(queue.owner, || {
+        !queue.plan(sql, &[pg_sys::INT8OID]).execute(&[spi::arg(id)]).is_empty()
+    })
+}
+
+/// Asks the workers on a queue to give up a job, and interrupts the one that runs it. With f(queue[]) it
+/// may be any of them; one hit by mistake runs its batch again without blaming a job.
+fn interrupt_workers(queue: &Queue, id: i64) -> bool {
+    let Some(shared) = shmem::get() else { return false };
+    let Some(place) = shared.find_queue(catalog::my_database().to_u32(), queue.oid.to_u32()) else { return false };
+    let whole_batch = processor::find(queue.oid).is_some_and(|p| p.shape == Shape::Batch);
+    let mut asked = false;
+    for (_, worker) in shared.workers_of(catalog::my_database().to_u32()) {
+        if worker.queue_place.load(SeqCst) != place as u32 + 1 {
+            continue;
+        }
+        worker.cancel.store(id, SeqCst);
+        asked = true;
+        if whole_batch || worker.job.load(SeqCst) == id {
+            bgworker::interrupt(worker.pid.load(SeqCst));
+        }
+    }
+    asked
+}

@@ -1,0 +1,101 @@
+//! After a crash: one job at a time, each marked before it runs, until the culprit is an error row.
+//!
+//! The mark is committed before the run and removed with it. A mark that outlives a crash names the job
+//! that ran alone in its database when the server went down. In one database only one worker runs
+//! marked jobs at a time, so the mark is never that of a bystander.
+
+use super::shared::{QueueSlot, Shared};
+use crate::claim;
+use crate::history::give_up;
+use crate::pg::failure::Failure;
+use crate::pg::{Oid, role, spi};
+use crate::queue;
+use crate::queue::statements::Which;
+use crate::run::batch::{Observer, Report};
+use crate::run::processor::Processor;
+use crate::run::session::{self, Session, Worker};
+use pgrx::pg_sys;
+use std::sync::atomic::Ordering::SeqCst;
+
+const NEXT: &str = "ORDER BY priority, id LIMIT 1";
+
+/// Runs the next job alone. Claims nothing while another worker of the database is doing so.
+pub fn run_one(
+    shared: &Shared,
+    place: usize,
+    slot: &QueueSlot,
+    oid: Oid,
+    processor: &Processor,
+    observer: &mut dyn Observer,
+) -> Result<Report, Failure> {
+    let Some(database) = shared.database(slot.database.load(SeqCst)) else { return Ok(Report::default()) };
+    if database.careful_owner.compare_exchange(0, place as u32 + 1, SeqCst, SeqCst).is_err() {
+        crate::pg::latch::sleep(Some(10));
+        // Not empty, only not ours to run now.
+        return Ok(Report { claimed: 1, returned: 1, ..Report::default() });
+    }
+    let innocent = (database.careful_queue.load(SeqCst) == oid.to_u32()).then(|| database.careful_job.load(SeqCst));
+    let outcome = convict(oid, innocent).and_then(|convicted| {
+        let Some(id) = next_job(oid)? else { return Ok(convicted) };
+        database.careful_queue.store(oid.to_u32(), SeqCst);
+        database.careful_job.store(id, SeqCst);
+        mark(oid, id)?;
+        let mut report = session::run_alone(&Worker, oid, processor, id, observer)?;
+        unmark(oid, id)?;
+        report.failed += convicted.failed;
+        // Claimed by a client in the meantime: look again.
+        report.claimed = report.claimed.max(1);
+        Ok(report)
+    });
+    slot.careful_left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok();
+    database.careful_owner.store(0, SeqCst);
+    outcome
+}
+
+/// Makes error rows of the jobs whose marks outlived a crash.
+fn convict(oid: Oid, innocent: Option<i64>) -> Result<Report, Failure> {
+    const MARKED: &str = "DELETE FROM queue.crash_marks WHERE queue = $1 RETURNING id";
+    Worker.transaction(|| {
+        let Ok(queue) = queue::open(oid) else { return Report::default() };
+        let rows = queue::as_extension(|| spi::run(MARKED, &[pg_sys::REGCLASSOID], &[spi::arg(oid)]));
+        let ids: Vec<i64> = (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect();
+        let mut report = Report::default();
+        for id in ids.into_iter().filter(|id| Some(*id) != innocent) {
+            let jobs = claim::take(&queue, Which::ReadyJob, &[spi::arg(id)]);
+            let failure = Failure::new("57P02", "the server went down while this job ran alone");
+            claim::put(&queue, &jobs.iter().map(|job| give_up(job, &failure)).collect::<Vec<_>>());
+            report.failed += jobs.len();
+        }
+        report
+    })
+}
+
+fn next_job(oid: Oid) -> Result<Option<i64>, Failure> {
+    Worker.transaction(|| {
+        let queue = queue::open(oid).ok().filter(|queue| !queue.options.paused)?;
+        let sql = format!("SELECT id FROM {} WHERE state = 'ready' {NEXT}", queue.table);
+        let rows = role::as_role(queue.owner, || {
+            let _planner = role::Planner::by_index();
+            queue.plan(sql, &[]).execute(&[])
+        });
+        (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
+    })
+}
+
+fn mark(oid: Oid, id: i64) -> Result<(), Failure> {
+    change_mark(oid, id, "INSERT INTO queue.crash_marks (queue, id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+}
+
+fn unmark(oid: Oid, id: i64) -> Result<(), Failure> {
+    change_mark(oid, id, "DELETE FROM queue.crash_marks WHERE queue = $1 AND id = $2")
+}
+
+fn change_mark(oid: Oid, id: i64, sql: &str) -> Result<(), Failure> {
+    Worker.transaction(|| {
+        queue::as_extension(|| {
+            // A mark that is still in the buffers when the server goes down would mark nothing.
+            spi::run("SET LOCAL synchronous_commit = on", &[], &[]);
+            spi::run(sql, &[pg_sys::REGCLASSOID, pg_sys::INT8OID], &[spi::arg(oid), spi::arg(id)]);
+        });
+    })
+}

@@ -1,0 +1,26 @@
+//! The processes: one launcher, one scheduler for each database that has the extension, and workers
+//! connected as the roles that registered processors.
+//!
+//! ```text
+//!   postmaster ── launcher (no database) ──starts──▶ scheduler (a database, superuser)
+//!                                                       │ reads configuration, minds the time,
+//!                                                       │ decides how many workers
+//!                                                       └──starts──▶ worker (a database, a role)
+//!                                                                      runs batches; sleeps on its latch
+//! ```
+//!
+//! Only workers touch queues and run users' code. The scheduler is superuser and therefore only reads.
+
+pub mod activity;
+pub mod careful;
+pub mod control;
+pub mod launcher;
+pub mod main_loop;
+pub mod scheduler;
+pub mod shared;
+pub mod unshared;
+
+/// Whose process this is, for log lines and the like.
+pub const LAUNCHER: &str = "queue_ext launcher";
+pub const SCHEDULER: &str = "queue_ext scheduler";
+pub const WORKER: &str = "queue_ext worker";
