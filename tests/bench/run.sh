@@ -5,7 +5,7 @@ source "$(dirname "$0")/../setup/cluster.sh"
 source tests/bench/lib.sh
 
 # No checkpoint in the middle of a round; else as Postgres comes, so every commit waits for the disk.
-cluster_start preload shared_buffers=512MB max_wal_size=8GB checkpoint_timeout=30min log_min_messages=warning
+cluster_start preload shared_buffers=512MB max_wal_size=8GB checkpoint_timeout=30min
 psql -qc 'CREATE DATABASE bench'
 export PGDATABASE=bench
 sql -f tests/bench/schema.sql >/dev/null

@@ -10,19 +10,20 @@ if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m'; fi
 tell() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 
 # show ROLE FILE: runs the SQL and shows it as it runs.
-show() { psql --no-psqlrc --echo-queries --quiet --variable=ON_ERROR_STOP=1 --username="$1" --file="tests/demo/$2"; }
+show() { psql --no-psqlrc --echo-all --quiet --variable=ON_ERROR_STOP=1 --username="$1" --file="tests/demo/$2"; }
 
 # The load of the application: TPC-B as pgbench has it, by a role with no rights on the queue.
 # (--no-vacuum only because pgbench would otherwise empty pgbench_history first.)
 load_and_watch() {
     pgbench --no-vacuum --client=4 --time="$1" --username=clerk >"$PGDATA/pgbench.out" 2>&1 &
-    watch_while $!
-    wait $! || { cat "$PGDATA/pgbench.out"; return 1; }
+    local load=$!
+    watch_while $load
+    wait $load || { cat "$PGDATA/pgbench.out"; return 1; }
     grep -E 'transactions actually|failed transactions|^tps' "$PGDATA/pgbench.out" | sed 's/^/pgbench says: /'
 }
 
 tell "A private server starts; queue_ext is preloaded, so that its workers start by themselves."
-cluster_start preload log_min_messages=warning
+cluster_start preload
 export PGDATABASE=shop
 
 tell "There is an application with data in it: database shop, made by pgbench -i, with roles shop (owner) and clerk (who works)."
