@@ -153,8 +153,17 @@ impl Drop for Moving {
 
 /// Puts taken jobs into their next states; must be called inside `spi::connect`.
 pub fn put(queue: &Queue, moves: &[Move]) {
+    put_with(queue, moves, false);
+}
+
+/// The same, returning the rows as they now are, in the same order.
+pub fn put_returning(queue: &Queue, moves: &[Move]) -> Vec<Datum> {
+    put_with(queue, moves, true)
+}
+
+fn put_with(queue: &Queue, moves: &[Move], returning: bool) -> Vec<Datum> {
     if moves.is_empty() {
-        return;
+        return Vec::new();
     }
     let rows: Vec<Datum> = moves.iter().map(|m| m.job.row).collect();
     let states: Vec<&str> = moves.iter().map(|m| m.state).collect();
@@ -182,17 +191,22 @@ pub fn put(queue: &Queue, moves: &[Move]) {
         pg_sys::TEXTARRAYOID,
         pg_sys::TEXTARRAYOID,
     ];
-    role::as_role(queue.owner, || {
-        let plan = queue.plan(statements::put(queue), &types);
+    let rows = role::as_role(queue.owner, || {
+        let plan = queue.plan(statements::put(queue, returning), &types);
         let _moving = Moving::begin();
-        plan.execute(&args);
+        plan.execute(&args)
     });
     announce(queue, moves);
+    if !returning {
+        return Vec::new();
+    }
+    (0..rows.len()).filter_map(|row| rows.datum(row, 1)).collect()
 }
 
 /// Times as an array argument can carry them.
 pub fn times(list: impl Iterator<Item = Option<Micros>>) -> Vec<Option<pgrx::datum::TimestampWithTimeZone>> {
-    list.map(|time| time.and_then(|micros| pgrx::datum::TimestampWithTimeZone::try_from(micros).ok())).collect()
+    list.map(|time| time.and_then(|micros| pgrx::datum::TimestampWithTimeZone::try_from(micros).ok()))
+        .collect()
 }
 
 fn announce(queue: &Queue, moves: &[Move]) {

@@ -17,42 +17,86 @@ pub enum Error {
     /// A name is taken or reserved.
     ReservedSchema,
     /// The caller lacks a privilege on the queue's table.
-    Privilege { table: String, needs: &'static str },
+    Privilege {
+        table: String,
+        needs: &'static str,
+    },
     /// The caller may not do what only an owner may.
     NotOwner(String),
     /// An id that the queue's sequence never reached.
-    NeverIssued { queue: String, id: i64 },
+    NeverIssued {
+        queue: String,
+        id: i64,
+    },
     /// The payload is larger than `queue_ext.max_payload`.
-    PayloadTooLarge { bytes: usize, limit: usize },
+    PayloadTooLarge {
+        bytes: usize,
+        limit: usize,
+    },
     /// A typed queue needs an object to take its columns from.
     PayloadNotObject(String),
     /// The processor does not take what the queue holds.
-    ProcessorSignature { processor: String, wants: String },
+    ProcessorSignature {
+        processor: String,
+        wants: String,
+    },
     /// A procedure, an aggregate or a set-returning function was offered as processor.
-    ProcessorKind { processor: String, reason: &'static str },
+    ProcessorKind {
+        processor: String,
+        reason: &'static str,
+    },
     /// The role may not execute the function.
-    ProcessorPrivilege { processor: String, role: String },
+    ProcessorPrivilege {
+        processor: String,
+        role: String,
+    },
     /// Before Postgres 17 a background worker cannot connect as a NOLOGIN role.
     RoleCannotLogin(String),
     AlreadyRegistered(String),
     NotRegistered(String),
     /// Only the role that registered a processor runs it.
-    OtherRole { queue: String, role: String },
-    AlreadyAttached { source: String, queue: String },
-    NotAttached { source: String, queue: String },
+    OtherRole {
+        queue: String,
+        role: String,
+    },
+    AlreadyAttached {
+        source: String,
+        queue: String,
+    },
+    NotAttached {
+        source: String,
+        queue: String,
+    },
     /// Only plain and partitioned tables have the triggers that attach needs.
     NotATable(String),
-    UnknownColumn { column: String, relation: String, hint: String },
+    UnknownColumn {
+        column: String,
+        relation: String,
+        hint: String,
+    },
     /// An option of attach or of a trigger's argument list is malformed.
-    BadOption { message: String, hint: String },
+    BadOption {
+        message: String,
+        hint: String,
+    },
     /// A SQL expression given by the user does not parse or does not fit; carries the cause's SQLSTATE.
-    BadExpression { what: String, cause: String, sqlstate: i32 },
+    BadExpression {
+        what: String,
+        cause: String,
+        sqlstate: i32,
+    },
     /// A text that should be one statement or one expression is something else.
     NotOneExpression(String),
     /// `drop_queue` would lose running jobs.
-    JobsRunning { queue: String, count: i64 },
+    JobsRunning {
+        queue: String,
+        count: i64,
+    },
     /// `drop_queue` would leave triggers that feed nothing.
-    StillAttached { queue: String, sources: String },
+    StillAttached {
+        queue: String,
+        sources: String,
+    },
     /// A procedure that commits was called inside a transaction block.
     InTransactionBlock(&'static str),
     /// A trigger function was called in a way it does not support.

@@ -47,9 +47,8 @@ pub fn check_issued(queue: &Queue, id: i64) -> Result<(), Error> {
         SELECT coalesce((SELECT last_value FROM pg_sequences s
                          WHERE (quote_ident(s.schemaname) || '.' || quote_ident(s.sequencename))
                                = pg_get_serial_sequence($1, 'id')), 0)";
-    let rows = queue::as_extension(|| {
-        spi::run(LAST, &[pgrx::pg_sys::TEXTOID], &[spi::arg(queue.table.as_str())])
-    });
+    let rows =
+        queue::as_extension(|| spi::run(LAST, &[pgrx::pg_sys::TEXTOID], &[spi::arg(queue.table.as_str())]));
     let last: i64 = rows.get(0, 1).unwrap_or(0);
     if id < 1 || id > last {
         return Err(Error::NeverIssued { queue: queue.name.clone(), id });

@@ -87,9 +87,13 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
             for job in &mut taken {
                 job.lease_until = Some(until);
             }
-            let moves: Vec<Move> =
-                taken.iter().map(|job| Move { lease_until: job.lease_until, ..Move::to("running", job) }).collect();
-            claim::put(&queue, &moves);
+            let moves: Vec<Move> = taken
+                .iter()
+                .map(|job| Move { lease_until: job.lease_until, ..Move::to("running", job) })
+                .collect();
+            let leased = claim::put_returning(&queue, &moves);
+            drop(moves);
+            taken.iter_mut().zip(leased).for_each(|(job, row)| job.row = row);
         }
         match form {
             Form::Row => taken.iter().for_each(|job| sink.put_row(job.row)),
@@ -193,7 +197,8 @@ fn pairs(ids: &pgrx::Array<i64>, attempts: &pgrx::Array<i32>) -> Result<Vec<(i64
     ids.iter()
         .zip(attempts.iter())
         .map(|(id, attempt)| {
-            id.zip(attempt).ok_or_else(|| Error::ArrayMismatch("ids and attempts must not contain nulls".into()))
+            id.zip(attempt)
+                .ok_or_else(|| Error::ArrayMismatch("ids and attempts must not contain nulls".into()))
         })
         .collect()
 }
@@ -218,7 +223,12 @@ fn nack(
 
 /// `queue.snooze`
 #[pg_extern(sql = false)]
-fn snooze(queue: Option<Oid>, id: Option<i64>, attempt: Option<i32>, delay: Option<Interval>) -> SqlResult<bool> {
+fn snooze(
+    queue: Option<Oid>,
+    id: Option<i64>,
+    attempt: Option<i32>,
+    delay: Option<Interval>,
+) -> SqlResult<bool> {
     let delay = interval_micros(&required("delay", delay)?);
     at_least_zero("delay", Some(delay))?;
     with_lease(queue, id, attempt, |queue, job| {
@@ -263,9 +273,7 @@ fn wait_for_job(call: &Call) -> SqlResult<Datum> {
     spi::connect_nonatomic(|| {
         let place = {
             queue::open(oid)?.require(catalog::SELECT, "SELECT")?;
-            shmem::get().and_then(|shared| {
-                shared.take_queue(catalog::my_database().to_u32(), oid.to_u32())
-            })
+            shmem::get().and_then(|shared| shared.take_queue(catalog::my_database().to_u32(), oid.to_u32()))
         };
         let waiting = Waiting::at(place);
         loop {

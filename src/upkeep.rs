@@ -40,8 +40,13 @@ pub fn step(queue: &Queue) -> bool {
     let moved = [wake_scheduled(queue), return_expired(queue), forget_old(queue)];
     let more = moved.iter().any(|count| *count as i64 >= STEP);
     if let Some(slot) = slot {
-        let earliest = if moved.iter().sum::<usize>() == 0 { time::now() + PAUSE } else { 0 };
-        slot.due_at(if more { 0 } else { next_due(queue).max(earliest) });
+        let next = if more { 0 } else { next_due(queue) };
+        let stuck = next <= time::now() && moved.iter().sum::<usize>() == 0;
+        slot.due_at(if stuck { time::now() + PAUSE } else { next });
+        // It may have gone to sleep while no time was set.
+        if let Some(shared) = shmem::get() {
+            shared.wake_scheduler(slot.database.load(SeqCst));
+        }
     }
     more
 }
@@ -68,7 +73,9 @@ fn return_expired(queue: &Queue) -> usize {
 }
 
 fn forget_old(queue: &Queue) -> usize {
-    let Some(keep) = queue.options.keep_done else { return 0 };
+    let Some(keep) = queue.options.keep_done else {
+        return 0;
+    };
     let before = time::to_arg(Some(time::now().saturating_sub(keep)));
     claim::take(queue, Which::Old, &[spi::arg(STEP), before]).len()
 }

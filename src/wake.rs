@@ -121,9 +121,9 @@ fn subtransaction_aborted() {
 }
 
 fn finish(is_claimable: impl Fn(&Note) -> bool, committed: bool) {
-    let Ok((count, overflow, changed)) = NOTES
-        .try_with(|notes| (notes.count.replace(0), notes.overflow.replace(false), notes.changed.replace(false)))
-    else {
+    let Ok((count, overflow, changed)) = NOTES.try_with(|notes| {
+        (notes.count.replace(0), notes.overflow.replace(false), notes.changed.replace(false))
+    }) else {
         return;
     };
     if count == 0 && !overflow && !changed {

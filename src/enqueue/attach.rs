@@ -93,7 +93,8 @@ impl Source {
                    c.relispartition OR EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
             FROM pg_catalog.pg_class c WHERE c.oid = $1";
         let rows = role::pinned(|| spi::run(SOURCE, &[pg_sys::OIDOID], &[spi::arg(oid)]));
-        let name: String = (!rows.is_empty()).then(|| rows.get(0, 1)).flatten().unwrap_or_else(|| oid.to_string());
+        let name: String =
+            (!rows.is_empty()).then(|| rows.get(0, 1)).flatten().unwrap_or_else(|| oid.to_string());
         let kind: String = (!rows.is_empty()).then(|| rows.get(0, 2)).flatten().unwrap_or_default();
         if kind != "r" && kind != "p" {
             return Err(Error::NotATable(name));
@@ -113,7 +114,8 @@ impl Source {
             Some("statement") if !self.in_hierarchy && !self.partitioned => Ok(false),
             Some("statement") => Err(Error::BadOption {
                 message: format!("table \"{}\" cannot be attached at statement level", self.name),
-                hint: "It has partitions, parents or children, whose statements would pass by: use row.".into(),
+                hint: "It has partitions, parents or children, whose statements would pass by: use row."
+                    .into(),
             }),
             Some(_) => Err(Error::BadOption {
                 message: "level must be row or statement".into(),
@@ -157,7 +159,11 @@ fn remember(queue: &Queue, source: Oid, spec: &Spec) -> Result<i32, Error> {
     let user = catalog::current_user();
     let rows = queue::as_extension(|| {
         let types = [pg_sys::REGCLASSOID, pg_sys::REGCLASSOID, pg_sys::OIDOID, pg_sys::TEXTOID];
-        spi::run(REMEMBER, &types, &[spi::arg(source), spi::arg(queue.oid), spi::arg(user), spi::arg(options)])
+        spi::run(
+            REMEMBER,
+            &types,
+            &[spi::arg(source), spi::arg(queue.oid), spi::arg(user), spi::arg(options)],
+        )
     });
     if rows.is_empty() {
         return Err(Error::AlreadyAttached {
@@ -171,7 +177,8 @@ fn remember(queue: &Queue, source: Oid, spec: &Spec) -> Result<i32, Error> {
 /// What an attachment's trigger is to do; its table or an ancestor of it must be the attached one. Must
 /// be called inside `spi::connect`.
 pub fn find(id: Option<i32>, tables: &[Oid]) -> Result<Wanted, Error> {
-    const FIND: &str = "SELECT queue::oid, role::oid, source::oid, options::text FROM queue.attachments WHERE id = $1";
+    const FIND: &str =
+        "SELECT queue::oid, role::oid, source::oid, options::text FROM queue.attachments WHERE id = $1";
     let rows = queue::as_extension(|| spi::run(FIND, &[pg_sys::INT4OID], &[id.and_then(spi::arg)]));
     let row = |column| (!rows.is_empty()).then(|| rows.get::<Oid>(0, column)).flatten();
     match (row(1), row(2), row(3)) {
@@ -220,7 +227,11 @@ pub fn remove(source: Oid, queue: &Queue) -> bool {
         }
         let id: i32 = rows.get(0, 1).unwrap_or_default();
         xact::next_command();
-        let found = spi::run(TRIGGERS, &[pg_sys::OIDOID, pg_sys::TEXTOID], &[spi::arg(source), spi::arg(id.to_string())]);
+        let found = spi::run(
+            TRIGGERS,
+            &[pg_sys::OIDOID, pg_sys::TEXTOID],
+            &[spi::arg(source), spi::arg(id.to_string())],
+        );
         let names: Vec<String> = (0..found.len()).filter_map(|row| found.get(row, 1)).collect();
         for name in names {
             let table = catalog::qualified_name(source);

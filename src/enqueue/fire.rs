@@ -86,7 +86,7 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
     spi::connect(|| {
         let compiled = compiled(&firing, wanted)?;
         if compiled.ignore_own && run::current_queue() == Some(compiled.queue) {
-            return Ok(call.null());
+            return Ok(call.no_row());
         }
         let execute = || {
             if firing.for_each_row() {
@@ -101,11 +101,14 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
             Some(role) => role::as_role(role, execute),
             None => role::pinned(execute),
         }
-        Ok(call.null())
+        Ok(call.no_row())
     })
 }
 
-fn compiled(firing: &Firing, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> Result<Rc<Compiled>, Error> {
+fn compiled(
+    firing: &Firing,
+    wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>,
+) -> Result<Rc<Compiled>, Error> {
     queue::forget_stale();
     let key = (firing.trigger(), firing.event());
     if let Some(known) = COMPILED.with(|compiled| compiled.borrow().get(&key).cloned()) {
@@ -220,14 +223,12 @@ pub fn statement(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<String
     }
     let mut conditions: Vec<String> = spec.condition.iter().map(|c| format!("({c}\n)")).collect();
     if shape.event == Event::Update && !spec.columns.is_empty() {
-        let changed: Vec<String> = spec
-            .columns
-            .iter()
-            .map(|c| format!("old.{0} IS DISTINCT FROM new.{0}", quoted(c)))
-            .collect();
+        let changed: Vec<String> =
+            spec.columns.iter().map(|c| format!("old.{0} IS DISTINCT FROM new.{0}", quoted(c))).collect();
         conditions.push(format!("({})", changed.join(" OR ")));
     }
-    let condition = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    let condition =
+        if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
     Ok(format!(
         "INSERT INTO {} ({}) SELECT {} FROM {}{condition}",
         queue.table,
@@ -248,7 +249,11 @@ fn require_settable(queue: &Queue, target: &str) -> Result<(), Error> {
         relation: queue.name.clone(),
         hint: format!(
             "Can be set: {}.",
-            own.into_iter().chain(SETTABLE_HEADER).chain(["payload", "payload.<field>"]).collect::<Vec<_>>().join(", ")
+            own.into_iter()
+                .chain(SETTABLE_HEADER)
+                .chain(["payload", "payload.<field>"])
+                .collect::<Vec<_>>()
+                .join(", ")
         ),
     })
 }
@@ -285,9 +290,13 @@ pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error>
         }
     }
     let attempt = |what: &str, sql: String| -> Result<(), Error> {
-        failure::in_subtransaction(|| drop(Plan::prepare(&sql, &shape.parameter_types()))).map_err(|failure| {
-            Error::BadExpression { what: what.into(), cause: failure.message, sqlstate: failure.code }
-        })
+        failure::in_subtransaction(|| drop(Plan::prepare(&sql, &shape.parameter_types()))).map_err(
+            |failure| Error::BadExpression {
+                what: what.into(),
+                cause: failure.message,
+                sqlstate: failure.code,
+            },
+        )
     };
     let rows = shape.rows(&source);
     let mut expressions: Vec<(String, &str, bool)> = Vec::new();
@@ -300,9 +309,10 @@ pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error>
     expressions.extend(wanted.spec.condition.iter().map(|c| ("condition".to_string(), c.as_str(), true)));
     expressions.extend(wanted.spec.key.iter().map(|k| ("key".to_string(), k.as_str(), false)));
     for (what, expression, boolean) in expressions {
-        let parsed = failure::in_subtransaction(|| parse::is_one_expression(expression)).map_err(|failure| {
-            Error::BadExpression { what: what.clone(), cause: failure.message, sqlstate: failure.code }
-        })?;
+        let parsed =
+            failure::in_subtransaction(|| parse::is_one_expression(expression)).map_err(|failure| {
+                Error::BadExpression { what: what.clone(), cause: failure.message, sqlstate: failure.code }
+            })?;
         if !parsed {
             return Err(Error::NotOneExpression(what));
         }

@@ -39,7 +39,8 @@ impl Header {
         if run_at.is_some() && delay.is_some() {
             return Err(Error::out_of_range("only one of run_at and delay may be given"));
         }
-        let run_at = run_at.map(Micros::from).or(delay.map(|micros| time::transaction_start().saturating_add(micros)));
+        let run_at =
+            run_at.map(Micros::from).or(delay.map(|micros| time::transaction_start().saturating_add(micros)));
         // A time that has come is no time to wait for.
         let run_at = run_at.filter(|at| *at > time::transaction_start());
         Ok(Header { priority, run_at, key, max_attempts })
@@ -73,7 +74,7 @@ fn enqueue_all(call: &Call) -> SqlResult<Datum> {
     let header = header_of(call)?;
     let payloads = array::jsonb_elements(required("payloads", call.datum(1))?)
         .ok_or_else(|| Error::ArrayMismatch("payloads must not contain nulls".into()))?;
-    let sink = RowSink::open(call);
+    let sink = RowSink::open_scalar(call);
     for id in spi::connect(|| insert(oid, &payloads, &header))? {
         sink.put(&[Some(Datum::from(id))]);
     }

@@ -25,7 +25,7 @@ fn wake_after_insert(call: &Call) -> SqlResult<Datum> {
     if !claim::is_moving() {
         wake::enqueued(firing.table());
     }
-    Ok(call.null())
+    Ok(call.no_row())
 }
 
 thread_local! {
@@ -48,7 +48,7 @@ fn queue_of_partition(partition: Oid) -> Oid {
 fn put_with_the_scheduled(call: &Call) -> SqlResult<Datum> {
     let firing = firing(call, "queue.after_insert_later")?;
     if claim::is_moving() || !firing.for_each_row() {
-        return Ok(call.null());
+        return Ok(call.no_row());
     }
     spi::connect(|| {
         let queue = queue::open(queue_of_partition(firing.table()))?;
@@ -61,6 +61,6 @@ fn put_with_the_scheduled(call: &Call) -> SqlResult<Datum> {
             claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(firing.row_ctid())]))
         });
         claim::put(&queue, &taken.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
-        Ok(call.null())
+        Ok(call.no_row())
     })
 }

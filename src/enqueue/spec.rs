@@ -50,7 +50,8 @@ impl Spec {
                 "key" => spec.key = Some(value.into()),
                 "priority" => {
                     let priority = value.trim().parse().ok().filter(|n| (0..=9).contains(n));
-                    spec.priority = Some(priority.ok_or_else(|| malformed("priority", "must be between 0 and 9"))?);
+                    spec.priority =
+                        Some(priority.ok_or_else(|| malformed("priority", "must be between 0 and 9"))?);
                 }
                 "delay" => spec.delay = Some(value.into()),
                 "columns" => spec.columns = value.split(',').map(|c| c.trim().into()).collect(),
@@ -73,7 +74,9 @@ pub fn events(list: &str) -> Result<Vec<&'static str>, Malformed> {
             "insert" => "insert",
             "update" => "update",
             "delete" => "delete",
-            other => return Err(malformed("events", format!("\"{other}\" is not insert, update or delete"))),
+            other => {
+                return Err(malformed("events", format!("\"{other}\" is not insert, update or delete")));
+            }
         };
         if !found.contains(&event) {
             found.push(event);

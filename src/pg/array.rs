@@ -63,7 +63,8 @@ pub fn has_field(value: Datum, name: &str) -> bool {
     use pgrx::IntoDatum;
     // SAFETY: jsonb_exists takes a jsonb and a text, both not null.
     unsafe {
-        pgrx::direct_function_call::<bool>(pg_sys::jsonb_exists, &[Some(value), name.into_datum()]).unwrap_or(false)
+        pgrx::direct_function_call::<bool>(pg_sys::jsonb_exists, &[Some(value), name.into_datum()])
+            .unwrap_or(false)
     }
 }
 

@@ -47,7 +47,8 @@ fn describe(name: &str, kind: &str, function: &str, start: Start) -> pg_sys::Bac
 
 /// Registers a worker that the postmaster itself keeps alive; while preloading only.
 pub fn register_static(name: &str, kind: &str, function: &str, restart_seconds: i32) {
-    let mut worker = describe(name, kind, function, Start { database: 0, role: 0, slot: u32::MAX, generation: 0 });
+    let mut worker =
+        describe(name, kind, function, Start { database: 0, role: 0, slot: u32::MAX, generation: 0 });
     worker.bgw_restart_time = restart_seconds;
     // SAFETY: the postmaster copies the record.
     unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };

@@ -205,8 +205,14 @@ pub fn free_relation_name(name: &str, label: &str, schema: Oid) -> String {
     let label = std::ffi::CString::new(label).unwrap_or_default();
     // SAFETY: returns a palloc'd string.
     unsafe {
-        owned_string(pg_sys::ChooseRelationName(name.as_ptr(), std::ptr::null(), label.as_ptr(), schema, false))
-            .unwrap_or_default()
+        owned_string(pg_sys::ChooseRelationName(
+            name.as_ptr(),
+            std::ptr::null(),
+            label.as_ptr(),
+            schema,
+            false,
+        ))
+        .unwrap_or_default()
     }
 }
 
@@ -223,7 +229,8 @@ pub fn may_execute(function: Oid) -> bool {
     // SAFETY: a syscache lookup of a function that exists.
     unsafe {
         #[cfg(feature = "pg15")]
-        let result = pg_sys::pg_proc_aclcheck(function, current_user(), pg_sys::ACL_EXECUTE as pg_sys::AclMode);
+        let result =
+            pg_sys::pg_proc_aclcheck(function, current_user(), pg_sys::ACL_EXECUTE as pg_sys::AclMode);
         #[cfg(not(feature = "pg15"))]
         let result = pg_sys::object_aclcheck(
             pg_sys::ProcedureRelationId,

@@ -11,7 +11,10 @@ struct Receiver<'a> {
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mut pg_sys::DestReceiver) -> bool {
+unsafe extern "C-unwind" fn receive(
+    slot: *mut pg_sys::TupleTableSlot,
+    this: *mut pg_sys::DestReceiver,
+) -> bool {
     // SAFETY: Postgres hands back the receiver it was given, whose base is the first field of a
     // `Receiver` that outlives the execution; the slot is valid for this call.
     unsafe {
@@ -24,13 +27,25 @@ unsafe extern "C-unwind" fn receive(slot: *mut pg_sys::TupleTableSlot, this: *mu
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn startup(_this: *mut pg_sys::DestReceiver, _operation: i32, _desc: pg_sys::TupleDesc) {}
+unsafe extern "C-unwind" fn startup(
+    _this: *mut pg_sys::DestReceiver,
+    _operation: i32,
+    _desc: pg_sys::TupleDesc,
+) {
+}
 
 #[pg_guard]
 unsafe extern "C-unwind" fn done(_this: *mut pg_sys::DestReceiver) {}
 
 /// Executes a plan, handing the first column of each row to the closure.
-pub fn execute_into(plan: pg_sys::SPIPlanPtr, args: &[Arg], on_row: &mut dyn FnMut(Option<pg_sys::Datum>)) {
+///
+/// # Safety
+/// The plan is valid and has as many parameters as there are arguments.
+pub unsafe fn execute_into(
+    plan: pg_sys::SPIPlanPtr,
+    args: &[Arg],
+    on_row: &mut dyn FnMut(Option<pg_sys::Datum>),
+) {
     let mut receiver = Receiver {
         base: pg_sys::DestReceiver {
             receiveSlot: Some(receive),
@@ -41,8 +56,8 @@ pub fn execute_into(plan: pg_sys::SPIPlanPtr, args: &[Arg], on_row: &mut dyn FnM
         },
         on_row,
     };
-    // SAFETY: the parameter list has as many entries as the plan has parameters (the caller asserts
-    // it); the types are those of the plan, flags as for any constant; the receiver outlives the call.
+    // SAFETY: by the contract above the parameter list has as many entries as the plan has parameters;
+    // the types are those of the plan, flags as for any constant; the receiver outlives the call.
     unsafe {
         let params = pg_sys::makeParamList(args.len() as i32);
         let list = (*params).params.as_mut_slice(args.len());
@@ -55,11 +70,8 @@ pub fn execute_into(plan: pg_sys::SPIPlanPtr, args: &[Arg], on_row: &mut dyn FnM
         for (number, entry) in list.iter_mut().enumerate() {
             entry.ptype = pg_sys::SPI_getargtypeid(plan, number as i32);
         }
-        let options = pg_sys::SPIExecuteOptions {
-            params,
-            dest: (&raw mut receiver).cast(),
-            ..Default::default()
-        };
+        let options =
+            pg_sys::SPIExecuteOptions { params, dest: (&raw mut receiver).cast(), ..Default::default() };
         let code = pg_sys::SPI_execute_plan_extended(plan, &options);
         if code < 0 {
             pgrx::error!("could not execute a statement: SPI result {code}");

@@ -88,6 +88,11 @@ impl Call {
         }
     }
 
+    /// What an AFTER trigger returns: a null pointer that is not SQL null.
+    pub fn no_row(&self) -> pg_sys::Datum {
+        pg_sys::Datum::from(0)
+    }
+
     /// SQL null (or void) as the result.
     pub fn null(&self) -> pg_sys::Datum {
         // SAFETY: the record is valid during the call.

@@ -1,8 +1,8 @@
 //! Running code that may fail, and what is known of the failure.
 
 use pgrx::PgTryBuilder;
-use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn sqlstates_are_unpacked() {
         // division_by_zero, packed six bits a character from the lowest.
-        let packed = "22012".bytes().enumerate().fold(0, |code, (i, c)| code | (i32::from(c - b'0') << (6 * i)));
+        let packed =
+            "22012".bytes().enumerate().fold(0, |code, (i, c)| code | (i32::from(c - b'0') << (6 * i)));
         assert_eq!(super::unpack_sqlstate(packed), "22012");
     }
 }

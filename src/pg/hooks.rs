@@ -22,8 +22,7 @@ struct State {
 }
 // SAFETY: written once while the library loads, read by the process's only thread.
 unsafe impl Sync for State {}
-static STATE: State =
-    State { access: Cell::new(None), utility: Cell::new(None), listeners: Cell::new(None) };
+static STATE: State = State { access: Cell::new(None), utility: Cell::new(None), listeners: Cell::new(None) };
 
 /// Installs the hooks; once in a process.
 pub fn install(listeners: &'static Listeners) {

@@ -56,7 +56,9 @@ unsafe fn is_unaliased(select: &pg_sys::SelectStmt) -> bool {
 
 /// The text's only statement, or null if it has none or several.
 unsafe fn only_statement(sql: &str) -> *mut pg_sys::Node {
-    let Ok(text) = CString::new(sql) else { return std::ptr::null_mut() };
+    let Ok(text) = CString::new(sql) else {
+        return std::ptr::null_mut();
+    };
     // SAFETY: the parser copies what it keeps into the current memory context.
     unsafe {
         let list = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);

@@ -83,7 +83,8 @@ impl Plan {
     /// before an ERROR stay handed over: that is how a caller knows which row failed.
     pub fn for_each(&self, args: &[Arg], on_row: &mut dyn FnMut(Option<Datum>)) {
         assert_eq!(args.len(), self.arguments);
-        super::dest::execute_into(self.plan, args, on_row);
+        // SAFETY: a kept plan, and as many arguments as it has parameters (asserted above).
+        unsafe { super::dest::execute_into(self.plan, args, on_row) };
     }
 }
 

@@ -11,11 +11,20 @@ pub struct RowSink {
 }
 
 impl RowSink {
-    /// Raises if the caller cannot take a set.
+    /// For a function that returns rows. Raises if the caller cannot take a set.
     pub fn open(call: &Call) -> RowSink {
+        RowSink::with_flags(call, 0)
+    }
+
+    /// For a function that returns a set of single values.
+    pub fn open_scalar(call: &Call) -> RowSink {
+        RowSink::with_flags(call, pg_sys::MAT_SRF_USE_EXPECTED_DESC)
+    }
+
+    fn with_flags(call: &Call, flags: u32) -> RowSink {
         // SAFETY: InitMaterializedSRF checks the call's context and fills in its ReturnSetInfo.
         unsafe {
-            pg_sys::InitMaterializedSRF(call.raw(), 0);
+            pg_sys::InitMaterializedSRF(call.raw(), flags);
             let info = (*call.raw()).resultinfo.cast::<pg_sys::ReturnSetInfo>();
             RowSink { store: (*info).setResult, desc: (*info).setDesc }
         }

@@ -97,7 +97,8 @@ impl<'a> Firing<'a> {
     fn composite(&self, tuple: pg_sys::HeapTuple) -> Option<Datum> {
         // SAFETY: null or a tuple of the trigger's relation; the datum is a copy.
         unsafe {
-            (!tuple.is_null()).then(|| pg_sys::heap_copy_tuple_as_datum(tuple, (*self.data.tg_relation).rd_att))
+            (!tuple.is_null())
+                .then(|| pg_sys::heap_copy_tuple_as_datum(tuple, (*self.data.tg_relation).rd_att))
         }
     }
 

@@ -81,7 +81,9 @@ fn create_table(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oi
         own.map(|text| format!(",\n{text}\n")).unwrap_or_default()
     );
     if !parse::is_one_create_table(&create) {
-        return Err(Error::out_of_range("columns must be a list of column definitions and nothing else").into());
+        return Err(
+            Error::out_of_range("columns must be a list of column definitions and nothing else").into()
+        );
     }
     spi::run(&create, &[], &[]);
     let oid = catalog::relation_by_name(&table);
@@ -115,8 +117,9 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         "failed" | "done" => ("(CHECK (finished_at IS NOT NULL))", ""),
         _ => ("", ""),
     };
-    let mut statements =
-        vec![format!("CREATE TABLE {partition} PARTITION OF {table} {checks} FOR VALUES IN ('{state}') {storage}")];
+    let mut statements = vec![format!(
+        "CREATE TABLE {partition} PARTITION OF {table} {checks} FOR VALUES IN ('{state}') {storage}"
+    )];
     if state == "ready" {
         statements.push(format!("CREATE UNIQUE INDEX ON {partition} (priority, id)"));
         statements.push(format!(
@@ -253,7 +256,11 @@ fn set_paused(queue: Option<Oid>, paused: bool) -> SqlResult<()> {
     let oid = required("queue", queue)?;
     change(oid, |_| {
         let types = [pg_sys::REGCLASSOID, pg_sys::BOOLOID];
-        spi::run("UPDATE queue.queues SET paused = $2 WHERE queue = $1", &types, &[spi::arg(oid), spi::arg(paused)]);
+        spi::run(
+            "UPDATE queue.queues SET paused = $2 WHERE queue = $1",
+            &types,
+            &[spi::arg(oid), spi::arg(paused)],
+        );
     })
 }
 
@@ -289,7 +296,9 @@ fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
             }
             if !sources.is_empty() {
                 let names: Vec<String> = sources.iter().map(|s| catalog::qualified_name(*s)).collect();
-                return Err(Error::StillAttached { queue: queue.name.clone(), sources: names.join(", ") }.into());
+                return Err(
+                    Error::StillAttached { queue: queue.name.clone(), sources: names.join(", ") }.into()
+                );
             }
         }
         for source in sources {

@@ -19,8 +19,20 @@ pub const STATES: [&str; 6] = ["ready", "scheduled", "blocked", "running", "fail
 
 /// Columns that every queue has, in the order in which they are made.
 pub const HEADER: [&str; 14] = [
-    "id", "state", "priority", "run_at", "attempt", "max_attempts", "key", "group_key", "payload",
-    "enqueued_at", "lease_until", "errors", "result", "finished_at",
+    "id",
+    "state",
+    "priority",
+    "run_at",
+    "attempt",
+    "max_attempts",
+    "key",
+    "group_key",
+    "payload",
+    "enqueued_at",
+    "lease_until",
+    "errors",
+    "result",
+    "finished_at",
 ];
 
 /// One of the queue's own columns.

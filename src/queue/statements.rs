@@ -89,7 +89,7 @@ pub fn take_leases(queue: &Queue) -> String {
     let table = &queue.table;
     format!(
         "DELETE FROM {table} AS m WHERE m.state = 'running' AND m.ctid = ANY (ARRAY(
-             SELECT c.ctid FROM pg_catalog.unnest($1, $2) AS l (id, attempt)
+             SELECT c.ctid FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS l (id, attempt)
              JOIN {table} AS c ON c.id = l.id AND c.attempt = l.attempt
              WHERE c.state = 'running' ORDER BY c.id FOR UPDATE OF c))
          RETURNING {TAKEN}"
@@ -110,13 +110,14 @@ pub fn take_failed_where(queue: &Queue, condition: &str) -> String {
 
 /// Puts rows into states. $1 rows, then arrays with one element a row: $2 state, $3 attempt,
 /// $4 max_attempts, $5 run_at, $6 lease_until, $7 error (as text, or null), $8 result (as text).
-/// Only the last hundred errors are kept.
-pub fn put(queue: &Queue) -> String {
+/// Returns the rows as they now are if asked to. Only the last hundred errors are kept.
+pub fn put(queue: &Queue, returning: bool) -> String {
+    let returning = if returning { " RETURNING m" } else { "" };
     let own: String = queue.settable().map(|Column { name, .. }| format!(", {}", quoted(name))).collect();
     let own_values: String =
         queue.settable().map(|Column { name, .. }| format!(", (p.j).{}", quoted(name))).collect();
     format!(
-        "INSERT INTO {table} (id, state, priority, attempt, max_attempts, run_at, lease_until, errors, result,
+        "INSERT INTO {table} AS m (id, state, priority, attempt, max_attempts, run_at, lease_until, errors, result,
                               finished_at, key, group_key, payload, enqueued_at{own})
          OVERRIDING SYSTEM VALUE
          SELECT (p.j).id, p.state, (p.j).priority, p.attempt, p.max_attempts, p.run_at, p.lease_until,
@@ -131,7 +132,7 @@ pub fn put(queue: &Queue) -> String {
          FROM (SELECT pg_catalog.unnest($1) AS j, pg_catalog.unnest($2) AS state,
                       pg_catalog.unnest($3) AS attempt, pg_catalog.unnest($4) AS max_attempts,
                       pg_catalog.unnest($5) AS run_at, pg_catalog.unnest($6) AS lease_until,
-                      pg_catalog.unnest($7) AS error, pg_catalog.unnest($8) AS result) p",
+                      pg_catalog.unnest($7) AS error, pg_catalog.unnest($8) AS result) p{returning}",
         table = queue.table,
     )
 }

@@ -145,7 +145,11 @@ impl Batch<'_> {
                     observer.starting(next);
                     interrupt::check();
                     if observer.cancelled() == Some(next.id) {
-                        ereport!(ERROR, PgSqlErrorCode::ERRCODE_QUERY_CANCELED, "canceled by an administrator");
+                        ereport!(
+                            ERROR,
+                            PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+                            "canceled by an administrator"
+                        );
                     }
                 }
             })

@@ -83,7 +83,11 @@ impl Processor {
     fn plan(&self, queue: &Queue, with_results: bool) -> Rc<Plan> {
         let call = |argument: &str| {
             let call = format!("{}({argument})", self.function);
-            if with_results && !self.returns_void { format!("pg_catalog.to_jsonb({call})::pg_catalog.text") } else { call }
+            if with_results && !self.returns_void {
+                format!("pg_catalog.to_jsonb({call})::pg_catalog.text")
+            } else {
+                call
+            }
         };
         let sql = match self.shape {
             Shape::Job => format!("SELECT {} FROM pg_catalog.unnest($1) AS j", call("j")),

@@ -106,7 +106,9 @@ fn check_function(queue: &Queue, processor: Oid) -> Result<(String, &'static str
     let shape = match (flag(5), flag(6)) {
         (true, _) => "job",
         (_, true) => "batch",
-        _ => return Err(Error::ProcessorSignature { processor: signature, wants: text(7) }),
+        _ => {
+            return Err(Error::ProcessorSignature { processor: signature, wants: text(7) });
+        }
     };
     if !catalog::may_execute(processor) {
         let user = catalog::role_name(catalog::current_user());

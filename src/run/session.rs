@@ -164,8 +164,7 @@ fn run_here(call: &Call) -> SqlResult<Datum> {
 /// who merely stepped down to it could be stepped back up by the processor.
 fn check_runnable(oid: Oid) -> Result<Oid, Error> {
     let queue = queue::open(oid)?;
-    let role =
-        processor::registered_role(oid).ok_or_else(|| Error::NotRegistered(queue.name.clone()))?;
+    let role = processor::registered_role(oid).ok_or_else(|| Error::NotRegistered(queue.name.clone()))?;
     if catalog::current_user() != role || catalog::session_user() != role {
         return Err(Error::OtherRole { queue: queue.name.clone(), role: catalog::role_name(role) });
     }
@@ -195,7 +194,9 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
         }
         while upkeep::is_due(&known) && upkeep::step(&known) {}
         drop(known);
-        let Some(processor) = processor::find(oid) else { return Ok(claimed) };
+        let Some(processor) = processor::find(oid) else {
+            return Ok(claimed);
+        };
         // What upkeep moved is committed before the batch begins.
         spi::commit();
         let limit = i64::from(processor.batch_size).min(most - claimed);

@@ -158,12 +158,17 @@ fn unshared_problem() -> Option<String> {
     if super::unshared::running_scheduler().is_some() {
         return None;
     }
-    Some("queue_ext is not in shared_preload_libraries: CALL queue.run, or SELECT queue.start_workers()".into())
+    Some(
+        "queue_ext is not in shared_preload_libraries: CALL queue.run, or SELECT queue.start_workers()"
+            .into(),
+    )
 }
 
 fn activity(call: &Call) -> SqlResult<Datum> {
     let sink = RowSink::open(call);
-    let Some(shared) = shmem::get() else { return Ok(call.null()) };
+    let Some(shared) = shmem::get() else {
+        return Ok(call.null());
+    };
     spi::connect(|| {
         let visible = visible_queues();
         for (_, worker) in shared.workers_of(catalog::my_database().to_u32()) {
@@ -202,7 +207,9 @@ fn errors(call: &Call) -> SqlResult<Datum> {
     let sink = RowSink::open(call);
     spi::connect(|| {
         for oid in visible_queues() {
-            let Ok(queue) = queue::open(oid) else { continue };
+            let Ok(queue) = queue::open(oid) else {
+                continue;
+            };
             let sql = format!(
                 "SELECT '{oid}'::oid::regclass, id, attempt, errors -> -1 ->> 'sqlstate', errors -> -1 ->> 'message',
                         errors -> -1 ->> 'detail', errors -> -1 ->> 'hint', errors -> -1 ->> 'context',
@@ -226,8 +233,7 @@ fn cancel(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
     spi::connect(|| {
         let queue = queue::open_owned(oid)?;
         let failure = Failure::new("57014", "canceled by an administrator");
-        for which in
-            [Which::WaitingReady, Which::WaitingScheduled, Which::WaitingBlocked, Which::RunningJob]
+        for which in [Which::WaitingReady, Which::WaitingScheduled, Which::WaitingBlocked, Which::RunningJob]
         {
             let taken = claim::take(&queue, which, &[spi::arg(id)]);
             if !taken.is_empty() {
@@ -243,16 +249,18 @@ fn cancel(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
 /// Is the job still among the ready ones, though somebody holds it?
 fn is_ready(queue: &Queue, id: i64) -> bool {
     let sql = format!("SELECT FROM {} WHERE state = 'ready' AND id = $1", queue.table);
-    role::as_role(queue.owner, || {
-        !queue.plan(sql, &[pg_sys::INT8OID]).execute(&[spi::arg(id)]).is_empty()
-    })
+    role::as_role(queue.owner, || !queue.plan(sql, &[pg_sys::INT8OID]).execute(&[spi::arg(id)]).is_empty())
 }
 
 /// Asks the workers on a queue to give up a job, and interrupts the one that runs it. With f(queue[]) it
 /// may be any of them; one hit by mistake runs its batch again without blaming a job.
 fn interrupt_workers(queue: &Queue, id: i64) -> bool {
-    let Some(shared) = shmem::get() else { return false };
-    let Some(place) = shared.find_queue(catalog::my_database().to_u32(), queue.oid.to_u32()) else { return false };
+    let Some(shared) = shmem::get() else {
+        return false;
+    };
+    let Some(place) = shared.find_queue(catalog::my_database().to_u32(), queue.oid.to_u32()) else {
+        return false;
+    };
     let whole_batch = processor::find(queue.oid).is_some_and(|p| p.shape == Shape::Batch);
     let mut asked = false;
     for (_, worker) in shared.workers_of(catalog::my_database().to_u32()) {

@@ -28,15 +28,20 @@ pub fn run_one(
     processor: &Processor,
     observer: &mut dyn Observer,
 ) -> Result<Report, Failure> {
-    let Some(database) = shared.database(slot.database.load(SeqCst)) else { return Ok(Report::default()) };
+    let Some(database) = shared.database(slot.database.load(SeqCst)) else {
+        return Ok(Report::default());
+    };
     if database.careful_owner.compare_exchange(0, place as u32 + 1, SeqCst, SeqCst).is_err() {
         crate::pg::latch::sleep(Some(10));
         // Not empty, only not ours to run now.
         return Ok(Report { claimed: 1, returned: 1, ..Report::default() });
     }
-    let innocent = (database.careful_queue.load(SeqCst) == oid.to_u32()).then(|| database.careful_job.load(SeqCst));
+    let innocent =
+        (database.careful_queue.load(SeqCst) == oid.to_u32()).then(|| database.careful_job.load(SeqCst));
     let outcome = convict(oid, innocent).and_then(|convicted| {
-        let Some(id) = next_job(oid)? else { return Ok(convicted) };
+        let Some(id) = next_job(oid)? else {
+            return Ok(convicted);
+        };
         database.careful_queue.store(oid.to_u32(), SeqCst);
         database.careful_job.store(id, SeqCst);
         mark(oid, id)?;
@@ -56,7 +61,9 @@ pub fn run_one(
 fn convict(oid: Oid, innocent: Option<i64>) -> Result<Report, Failure> {
     const MARKED: &str = "DELETE FROM queue.crash_marks WHERE queue = $1 RETURNING id";
     Worker.transaction(|| {
-        let Ok(queue) = queue::open(oid) else { return Report::default() };
+        let Ok(queue) = queue::open(oid) else {
+            return Report::default();
+        };
         let rows = queue::as_extension(|| spi::run(MARKED, &[pg_sys::REGCLASSOID], &[spi::arg(oid)]));
         let ids: Vec<i64> = (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect();
         let mut report = Report::default();

@@ -33,7 +33,9 @@ fn announce_change() {
 /// anybody could keep the workers from their work by statements that are then refused.
 fn make_way(database: Oid) {
     let Some(shared) = shmem::get() else { return };
-    let Some(slot) = shared.database(database.to_u32()) else { return };
+    let Some(slot) = shared.database(database.to_u32()) else {
+        return;
+    };
     if !catalog::database_owner(database).is_some_and(catalog::acts_for) {
         return;
     }
@@ -104,7 +106,8 @@ fn start_unshared() -> Result<bool, Error> {
     let database = catalog::my_database();
     let start = Start { database: database.to_u32(), role: 0, slot: u32::MAX, generation: 0 };
     let name = format!("{SCHEDULER}: {}", catalog::database_name(database));
-    let handle = bgworker::start(&name, SCHEDULER, "queue_ext_scheduler", start).ok_or(Error::NoWorkerSlot)?;
+    let handle =
+        bgworker::start(&name, SCHEDULER, "queue_ext_scheduler", start).ok_or(Error::NoWorkerSlot)?;
     if handle.wait_for_start() { Ok(true) } else { Err(Error::NoWorkerSlot) }
 }
 
@@ -112,12 +115,16 @@ fn start_unshared() -> Result<bool, Error> {
 #[pg_extern(sql = false)]
 fn stop_workers() -> SqlResult<bool> {
     if let Some(shared) = shmem::get() {
-        let Some(slot) = shared.take_database(catalog::my_database().to_u32()) else { return Ok(false) };
+        let Some(slot) = shared.take_database(catalog::my_database().to_u32()) else {
+            return Ok(false);
+        };
         slot.stopped.store(true, SeqCst);
         return Ok(end_processes(shared, slot));
     }
     spi::connect(|| {
-        let Some(pid) = unshared::running_scheduler() else { return Ok(false) };
+        let Some(pid) = unshared::running_scheduler() else {
+            return Ok(false);
+        };
         let deadline = now() + PATIENCE;
         while bgworker::is_alive(pid) && now() < deadline {
             bgworker::terminate(pid);

@@ -91,7 +91,9 @@ fn forget_missing(shared: &Shared, known: &mut HashMap<u32, Known>, listed: &[(O
 
 /// Starts the database's scheduler if it should have one and has none. True: look again soon.
 fn tend(shared: &Shared, known: &mut Known, oid: Oid, name: &str) -> bool {
-    let Some(slot) = shared.take_database(oid.to_u32()) else { return false };
+    let Some(slot) = shared.take_database(oid.to_u32()) else {
+        return false;
+    };
     let serves = settings::serves_database(name);
     if let Some(handle) = &known.scheduler {
         if handle.life() != Life::Gone {
@@ -125,10 +127,13 @@ fn tend(shared: &Shared, known: &mut Known, oid: Oid, name: &str) -> bool {
 fn start_scheduler(slot: &DatabaseSlot, known: &mut Known, oid: Oid, name: &str) -> bool {
     let start = Start { database: oid.to_u32(), role: 0, slot: u32::MAX, generation: 0 };
     known.started = now();
-    known.scheduler = bgworker::start(&format!("{SCHEDULER}: {name}"), SCHEDULER, "queue_ext_scheduler", start);
+    known.scheduler =
+        bgworker::start(&format!("{SCHEDULER}: {name}"), SCHEDULER, "queue_ext_scheduler", start);
     if known.scheduler.is_none() {
         if !slot.out_of_slots.swap(true, SeqCst) {
-            warning!("{LAUNCHER}: no free worker slot for the scheduler of database \"{name}\"; raise max_worker_processes");
+            warning!(
+                "{LAUNCHER}: no free worker slot for the scheduler of database \"{name}\"; raise max_worker_processes"
+            );
         }
         slot.changed.store(true, SeqCst);
         return true;

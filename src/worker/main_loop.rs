@@ -7,10 +7,10 @@ use crate::pg::bgworker;
 use crate::pg::failure::Failure;
 use crate::pg::time::{Micros, now};
 use crate::pg::{Oid, catalog, interrupt, latch, shmem};
+use crate::run::balance;
 use crate::run::batch::{Observer, Report};
 use crate::run::processor::{self, Processor};
 use crate::run::session::{self, Session, Worker};
-use crate::run::balance;
 use crate::{queue, settings, upkeep, worker_main};
 use pgrx::prelude::*;
 use std::cell::Cell;
@@ -54,13 +54,16 @@ fn run() {
     PLACE.set(Some((place, start.generation)));
     bgworker::on_exit(give_place_back);
     bgworker::report_name(WORKER);
-    let reason = Member { shared, slot, place, database: start.database, role, sizes: HashMap::new(), next: 0 }.work();
+    let reason =
+        Member { shared, slot, place, database: start.database, role, sizes: HashMap::new(), next: 0 }.work();
     log!("{} ends: {reason}", bgworker::my_name());
 }
 
 /// However this process ends: what it held is free, and its queue is looked at by the others.
 fn give_place_back() {
-    let (Some(shared), Some((place, generation))) = (shmem::get(), PLACE.take()) else { return };
+    let (Some(shared), Some((place, generation))) = (shmem::get(), PLACE.take()) else {
+        return;
+    };
     let slot = &shared.workers[place];
     if slot.generation.load(SeqCst) != generation {
         return;
@@ -143,7 +146,8 @@ impl Member {
             .filter(|(_, queue)| queue.role.load(SeqCst) == role)
             .map(|(place, _)| place)
             .collect();
-        let (before, after): (Vec<usize>, Vec<usize>) = mine.into_iter().partition(|place| *place < self.next);
+        let (before, after): (Vec<usize>, Vec<usize>) =
+            mine.into_iter().partition(|place| *place < self.next);
         after.into_iter().chain(before).collect()
     }
 
@@ -151,7 +155,9 @@ impl Member {
         self.queues().iter().any(|place| {
             let queue = &self.shared.queues[*place];
             queue.upkeep_wanted.load(SeqCst)
-                || (queue.has_work() && queue.active.load(SeqCst) < queue.target.load(SeqCst).max(1) && self.may_join(queue))
+                || (queue.has_work()
+                    && queue.active.load(SeqCst) < queue.target.load(SeqCst).max(1)
+                    && self.may_join(queue))
         })
     }
 
@@ -217,7 +223,10 @@ impl Member {
         let queue = &self.shared.queues[place];
         let oid = Oid::from(queue.queue.load(SeqCst));
         let found = Worker.transaction(|| {
-            (processor::find(oid).filter(|p| p.role == self.role), catalog::relation_name(oid).unwrap_or_default())
+            (
+                processor::find(oid).filter(|p| p.role == self.role),
+                catalog::relation_name(oid).unwrap_or_default(),
+            )
         });
         let (processor, name) = match found {
             Ok((Some(processor), name)) => (processor, name),
@@ -235,8 +244,15 @@ impl Member {
             // Read before the claim: what is committed after this makes the queue look undrained.
             let sequence = queue.sequence.load(SeqCst);
             let outcome = if queue.careful_left.load(SeqCst) > 0 {
-                careful::run_one(self.shared, self.place, queue, oid, &processor, &mut Watching::new(self.slot))
-                    .map(|report| (report, 1))
+                careful::run_one(
+                    self.shared,
+                    self.place,
+                    queue,
+                    oid,
+                    &processor,
+                    &mut Watching::new(self.slot),
+                )
+                .map(|report| (report, 1))
             } else {
                 self.run_batch(oid, &processor)
             };
@@ -271,9 +287,16 @@ impl Member {
         let started = now();
         self.slot.since.store(started, SeqCst);
         self.slot.state.store(CLAIMING, SeqCst);
-        let report = session::run_batch(&Worker, oid, processor, i64::from(size), &mut Watching::new(self.slot))?;
+        let report =
+            session::run_batch(&Worker, oid, processor, i64::from(size), &mut Watching::new(self.slot))?;
         let took_ms = (now() - started) as f64 / 1000.0;
-        let next = balance::batch_size(size, processor.batch_size, report.claimed, took_ms, settings::batch_target_ms());
+        let next = balance::batch_size(
+            size,
+            processor.batch_size,
+            report.claimed,
+            took_ms,
+            settings::batch_target_ms(),
+        );
         self.sizes.insert(oid.to_u32(), next);
         Ok((report, i64::from(size)))
     }

@@ -250,7 +250,10 @@ impl Scheduler {
     fn mind_the_time(&self) {
         let time = now();
         for (_, slot) in self.shared.queues_of(self.database) {
-            if slot.next_due.load(SeqCst) <= time && slot.role.load(SeqCst) != 0 && !slot.worker_failed.load(SeqCst) {
+            if slot.next_due.load(SeqCst) <= time
+                && slot.role.load(SeqCst) != 0
+                && !slot.worker_failed.load(SeqCst)
+            {
                 slot.upkeep_wanted.store(true, SeqCst);
                 self.shared.wake_worker(slot);
             }
@@ -265,12 +268,16 @@ impl Scheduler {
         }
         self.balanced = time;
         for queue in self.queues.iter().filter(|q| q.load_balanced && q.parallelism > 1) {
-            let Some(slot) = self.slot_of(queue) else { continue };
+            let Some(slot) = self.slot_of(queue) else {
+                continue;
+            };
             if !slot.has_work() && slot.active.load(SeqCst) == 0 && slot.target.load(SeqCst) <= 1 {
                 continue;
             }
             let bound = i64::from(queue.parallelism * queue.batch_size) * 4;
-            let Ok(waiting) = count_waiting(queue.oid, bound) else { continue };
+            let Ok(waiting) = count_waiting(queue.oid, bound) else {
+                continue;
+            };
             let done = slot.done.total() + slot.failed.total();
             let (waiting_before, done_before) =
                 self.loads.insert(queue.oid.to_u32(), (waiting, done)).unwrap_or((waiting, done));
@@ -336,7 +343,8 @@ impl Scheduler {
         self.retire_unwanted(&wanted);
         let mut short = false;
         for (role, count) in wanted {
-            let mut have = self.shared.workers_of(self.database).filter(|(_, w)| w.role.load(SeqCst) == role).count();
+            let mut have =
+                self.shared.workers_of(self.database).filter(|(_, w)| w.role.load(SeqCst) == role).count();
             while have < count && self.may_try(role) {
                 if !self.start_worker(role) {
                     short |= have == 0;
@@ -356,7 +364,8 @@ impl Scheduler {
     }
 
     fn start_worker(&mut self, role: u32) -> bool {
-        let Some((place, generation)) = self.shared.take_worker(self.database, role, settings::max_workers()) else {
+        let Some((place, generation)) = self.shared.take_worker(self.database, role, settings::max_workers())
+        else {
             return false;
         };
         let names = Worker.transaction(|| {
@@ -364,7 +373,8 @@ impl Scheduler {
         });
         let (database, role_name) = names.unwrap_or_default();
         let start = Start { database: self.database, role, slot: place as u32, generation };
-        match bgworker::start(&format!("{WORKER}: {database} {role_name}"), WORKER, "queue_ext_worker", start) {
+        match bgworker::start(&format!("{WORKER}: {database} {role_name}"), WORKER, "queue_ext_worker", start)
+        {
             Some(handle) => {
                 self.workers.push(Started { handle, role, place, generation });
                 self.slot.out_of_slots.store(false, SeqCst);
@@ -393,11 +403,9 @@ impl Scheduler {
 
     /// A role without any worker finds all places taken: an idle worker of another role gives way.
     fn make_room(&self, role: u32) {
-        let idle = self
-            .shared
-            .workers
-            .iter()
-            .find(|w| w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && w.role.load(SeqCst) != role);
+        let idle = self.shared.workers.iter().find(|w| {
+            w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && w.role.load(SeqCst) != role
+        });
         if let Some(worker) = idle {
             worker.retire.store(true, SeqCst);
             worker.latch.wake();

@@ -229,10 +229,9 @@ impl Shared {
     }
 
     pub fn workers_of(&self, database: u32) -> impl Iterator<Item = (usize, &WorkerSlot)> {
-        self.workers
-            .iter()
-            .enumerate()
-            .filter(move |(_, slot)| slot.generation.load(SeqCst) != 0 && slot.database.load(SeqCst) == database)
+        self.workers.iter().enumerate().filter(move |(_, slot)| {
+            slot.generation.load(SeqCst) != 0 && slot.database.load(SeqCst) == database
+        })
     }
 
     pub fn workers_in_use(&self) -> usize {
@@ -293,9 +292,7 @@ impl Shared {
     }
 
     pub fn wake_scheduler(&self, database: u32) {
-        if let Some(slot) = self.database(database)
-            && !slot.changed.swap(true, SeqCst)
-        {
+        if let Some(slot) = self.database(database) {
             slot.scheduler.wake();
         }
     }
@@ -396,9 +393,7 @@ impl QueueSlot {
     /// Joins the workers on this queue, if it may have one more.
     pub fn join(&self) -> bool {
         let target = self.target.load(SeqCst).max(1);
-        self.active
-            .fetch_update(SeqCst, SeqCst, |active| (active < target).then_some(active + 1))
-            .is_ok()
+        self.active.fetch_update(SeqCst, SeqCst, |active| (active < target).then_some(active + 1)).is_ok()
     }
 
     pub fn leave(&self) {

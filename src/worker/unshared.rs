@@ -66,7 +66,12 @@ fn staff(workers: &mut Vec<(Oid, Handle)>, role: Oid, count: usize) {
             slot: u32::MAX,
             generation: bgworker::my_pid() as u32,
         };
-        match bgworker::start(&format!("{WORKER}: {} {}", names.0, names.1), WORKER, "queue_ext_worker", start) {
+        match bgworker::start(
+            &format!("{WORKER}: {} {}", names.0, names.1),
+            WORKER,
+            "queue_ext_worker",
+            start,
+        ) {
             Some(handle) => workers.push((role, handle)),
             None => return,
         }
@@ -79,9 +84,7 @@ pub fn work(scheduler: i32) {
     bgworker::report_name(WORKER);
     while bgworker::is_alive(scheduler) {
         interrupt::reload_settings();
-        let queues = Worker.transaction(|| {
-            catalog::extension_oid().map(|_| session::own_queues())
-        });
+        let queues = Worker.transaction(|| catalog::extension_oid().map(|_| session::own_queues()));
         match queues {
             Ok(Some(queues)) => queues.into_iter().for_each(run_queue),
             Ok(None) => return,
@@ -100,7 +103,9 @@ fn run_queue(oid: Oid) {
         warning!("{WORKER}: could not move the due jobs: {}", failure.message);
     }
     loop {
-        let Ok(Some(processor)) = Worker.transaction(|| processor::find(oid)) else { return };
+        let Ok(Some(processor)) = Worker.transaction(|| processor::find(oid)) else {
+            return;
+        };
         bgworker::report_activity(Some(&format!("SELECT {}(…)", processor.function)));
         let limit = i64::from(processor.batch_size);
         match session::run_batch(&Worker, oid, &processor, limit, &mut Unobserved) {
@@ -118,6 +123,7 @@ fn run_queue(oid: Oid) {
 pub fn running_scheduler() -> Option<i32> {
     const RUNNING: &str = "
         SELECT pid FROM pg_stat_activity WHERE datid = $1 AND backend_type = 'queue_ext scheduler' LIMIT 1";
-    let rows = queue::as_extension(|| spi::run(RUNNING, &[pg_sys::OIDOID], &[spi::arg(catalog::my_database())]));
+    let rows =
+        queue::as_extension(|| spi::run(RUNNING, &[pg_sys::OIDOID], &[spi::arg(catalog::my_database())]));
     (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
 }

@@ -51,9 +51,10 @@ impl Server {
         let server = Server::reserve();
         let source = primary.dir.to_str().unwrap();
         let target = server.dir.to_str().unwrap();
-        succeed(as_postgres("pg_basebackup").args([
-            "-R", "-X", "stream", "-c", "fast", "-h", source, "-U", "postgres", "-D", target,
-        ]));
+        succeed(
+            as_postgres("pg_basebackup")
+                .args(["-R", "-X", "stream", "-c", "fast", "-h", source, "-U", "postgres", "-D", target]),
+        );
         // The primary's socket lives in its data directory, and so its lock file was copied too.
         let _ = fs::remove_file(server.dir.join(".s.PGSQL.5432.lock"));
         server.configure(&[("unix_socket_directories", target)]);
@@ -63,8 +64,7 @@ impl Server {
 
     fn reserve() -> Server {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir =
-            std::env::temp_dir().join(format!("queue_ext_test.{}.{number}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("queue_ext_test.{}.{number}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         Server { dir }
     }
@@ -174,8 +174,7 @@ impl Server {
 
     /// A database of this name with the extension, and a connection to it.
     pub fn app(&self, database: &str) -> Client {
-        self.connect("postgres")
-            .run(&format!("CREATE DATABASE {database}"));
+        self.connect("postgres").run(&format!("CREATE DATABASE {database}"));
         let mut client = self.connect(database);
         client.run("CREATE EXTENSION queue_ext");
         client
@@ -183,11 +182,7 @@ impl Server {
 
     /// Runs a program of Postgres against this server.
     pub fn program(&self, name: &str, arguments: &[&str]) -> Output {
-        succeed(
-            as_postgres(name)
-                .args(["-h", self.dir.to_str().unwrap(), "-U", "postgres"])
-                .args(arguments),
-        )
+        succeed(as_postgres(name).args(["-h", self.dir.to_str().unwrap(), "-U", "postgres"]).args(arguments))
     }
 
     pub fn log(&self) -> String {
@@ -196,9 +191,7 @@ impl Server {
 
     /// Waits until the log holds `text` more than `before` times.
     pub fn until_logged(&self, text: &str, before: usize) {
-        until(&format!("the log says {text:?}"), || {
-            self.log().matches(text).count() > before
-        });
+        until(&format!("the log says {text:?}"), || self.log().matches(text).count() > before);
     }
 
     fn log_tail(&self) -> String {
@@ -226,12 +219,8 @@ impl Drop for Server {
 /// A program, run as the user postgres when we are root: a server refuses to run as root.
 pub fn as_postgres(name: &str) -> Command {
     static ROOT: OnceLock<bool> = OnceLock::new();
-    let root = *ROOT.get_or_init(|| {
-        Command::new("id")
-            .arg("-u")
-            .output()
-            .is_ok_and(|out| out.stdout == b"0\n")
-    });
+    let root =
+        *ROOT.get_or_init(|| Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n"));
     let mut command = Command::new(if root { "runuser".into() } else { binary(name) });
     if root {
         command.args(["-u", "postgres", "--"]).arg(binary(name));
@@ -253,13 +242,7 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 fn succeed(command: &mut Command) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
     output
 }

@@ -53,9 +53,7 @@ impl Sql for Client {
 
 /// Statements end with a semicolon at the end of a line.
 fn split(sql: &str) -> impl Iterator<Item = &str> {
-    sql.split(";\n")
-        .map(str::trim)
-        .filter(|statement| !statement.is_empty())
+    sql.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
 }
 
 fn describe(error: &postgres::Error) -> String {
@@ -101,11 +99,7 @@ impl ToSql for Text {
         Format::Text
     }
 
-    fn to_sql_checked(
-        &self,
-        ty: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         self.to_sql(ty, out)
     }
 }

@@ -28,10 +28,7 @@ fn enqueue_all(server: &Server) {
         let table = if chunk % 2 == 0 { "single" } else { "batch" };
         loop {
             let mut db = server.reconnect("shop");
-            match db.query_one(
-                "SELECT EXISTS (SELECT FROM accepted WHERE n = $1)",
-                &[&(chunk as i32)],
-            ) {
+            match db.query_one("SELECT EXISTS (SELECT FROM accepted WHERE n = $1)", &[&(chunk as i32)]) {
                 Ok(row) if row.get(0) => break,
                 Ok(_) => {}
                 Err(_) => continue,
@@ -69,12 +66,7 @@ fn disturb(server: &Server, round: usize) {
 }
 
 fn count(server: &Server, sql: &str) -> Option<i64> {
-    server
-        .try_connect("postgres", "shop")
-        .ok()?
-        .query_one(sql, &[])
-        .ok()
-        .map(|row| row.get(0))
+    server.try_connect("postgres", "shop").ok()?.query_one(sql, &[]).ok().map(|row| row.get(0))
 }
 
 #[test]
@@ -106,20 +98,11 @@ fn a_hundred_thousand_jobs_each_exactly_once() {
     // loss, only an error row; resubmitted, it is done like any other.
     let mut db = server.reconnect("shop");
     for table in ["single", "batch"] {
-        db.run(&format!(
-            "SELECT queue.resubmit_all('{table}', 'n % 1000 <> 0')"
-        ));
+        db.run(&format!("SELECT queue.resubmit_all('{table}', 'n % 1000 <> 0')"));
     }
     until_none_left(&server);
-    assert_eq!(
-        db.one::<i64>("SELECT count(*) FROM done"),
-        JOBS - FAILING,
-        "lost or done twice"
-    );
-    assert_eq!(
-        db.one::<i64>("SELECT count(DISTINCT n) FROM done"),
-        JOBS - FAILING
-    );
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM done"), JOBS - FAILING, "lost or done twice");
+    assert_eq!(db.one::<i64>("SELECT count(DISTINCT n) FROM done"), JOBS - FAILING);
     let failed: i64 = db.one("SELECT count(DISTINCT n) FROM (SELECT n FROM single UNION ALL SELECT n FROM batch) s WHERE n % 1000 = 0");
     assert_eq!(failed, FAILING);
     assert_eq!(db.one::<i64>("SELECT count(*) FROM queue.errors"), FAILING);

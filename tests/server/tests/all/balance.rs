@@ -25,28 +25,19 @@ fn grows_under_a_burst_and_shrinks_after_it() {
     put(&mut db, "q", 2, 10000);
     let mut largest_batch = 0;
     until("it grows to its bound", || {
-        largest_batch =
-            largest_batch.max(db.one(
-                "SELECT coalesce(max(batch), 0) FROM queue.activity WHERE queue = 'q'::regclass",
-            ));
+        largest_batch = largest_batch
+            .max(db.one("SELECT coalesce(max(batch), 0) FROM queue.activity WHERE queue = 'q'::regclass"));
         db.one::<i32>(workers) == 3
     });
     until("batches grow", || {
-        largest_batch =
-            largest_batch.max(db.one(
-                "SELECT coalesce(max(batch), 0) FROM queue.activity WHERE queue = 'q'::regclass",
-            ));
+        largest_batch = largest_batch
+            .max(db.one("SELECT coalesce(max(batch), 0) FROM queue.activity WHERE queue = 'q'::regclass"));
         largest_batch > 1
     });
     until_done(&mut db, "q", 10000);
     assert!(largest_batch <= 200);
-    assert!(
-        db.one::<i64>("SELECT count(DISTINCT pid) FROM done") >= 3,
-        "all of them worked"
-    );
-    until("it shrinks", || {
-        db.one::<i32>(target) <= 1 && db.one::<i32>(workers) <= 1
-    });
+    assert!(db.one::<i64>("SELECT count(DISTINCT pid) FROM done") >= 3, "all of them worked");
+    until("it shrinks", || db.one::<i32>(target) <= 1 && db.one::<i32>(workers) <= 1);
 }
 
 #[test]

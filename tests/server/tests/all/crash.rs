@@ -30,18 +30,10 @@ fn a_worker_killed_with_sigkill_restarts_the_server_and_the_work() {
     put(&mut db, "q", 1, 20000);
     until("work goes on", || done(&mut db, "q") > 0);
     let pid = until_some("a worker is there", || {
-        db.all::<i32>("SELECT pid FROM queue.activity WHERE queue = 'q'::regclass")
-            .first()
-            .copied()
+        db.all::<i32>("SELECT pid FROM queue.activity WHERE queue = 'q'::regclass").first().copied()
     });
     let crashes = server.log().matches("reinitializing").count();
-    assert!(
-        Command::new("kill")
-            .args(["-9", &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
     server.until_logged("reinitializing", crashes);
     let mut db = server.reconnect("shop");
     until_done(&mut db, "q", 20000);
@@ -65,17 +57,10 @@ fn leases_and_scheduled_jobs_survive() {
     let states: String = db.one("SELECT string_agg(state || n, ' ' ORDER BY n) FROM q");
     assert_eq!(states, "running1 ready2 ready3 scheduled4");
     assert!(db.one::<bool>(&format!("SELECT queue.ack('q', {leased}, 1)")));
-    assert_eq!(
-        db.one::<i64>("SELECT count(*) FROM queue.pop('q', 10)"),
-        0,
-        "still paused"
-    );
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM queue.pop('q', 10)"), 0, "still paused");
     db.run("SELECT queue.resume('q')");
     assert_eq!(db.one::<i64>("SELECT count(*) FROM queue.pop('q', 10)"), 2);
-    assert_eq!(
-        db.one::<String>(&format!("SELECT queue.status('q', {later})")),
-        "scheduled"
-    );
+    assert_eq!(db.one::<String>(&format!("SELECT queue.status('q', {later})")), "scheduled");
 }
 
 #[test]
@@ -89,9 +74,7 @@ fn a_scheduler_or_launcher_that_is_ended_comes_back() {
     for round in 2..=4 {
         let before: Vec<i32> = db.all(pids);
         db.run("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type LIKE 'queue_ext%'");
-        until("they are ended", || {
-            !db.all::<i32>(pids).iter().any(|pid| before.contains(pid))
-        });
+        until("they are ended", || !db.all::<i32>(pids).iter().any(|pid| before.contains(pid)));
         put(&mut db, "q", round * 10, round * 10 + 9);
         until_done(&mut db, "q", i64::from(round) * 10);
     }

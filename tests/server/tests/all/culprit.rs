@@ -23,12 +23,10 @@ fn the_culprit_becomes_an_error_row_and_the_others_are_done() {
     put(&mut db, "innocent", 1, 30);
     // This starts the crashes; whether the reply still arrives is a matter of chance.
     let _ = db.batch_execute("SELECT queue.register_processor('q', 'work(q)')");
-    let row = until_some(
-        "the culprit is an error row and all others are done",
-        || {
-            // The server crashes meanwhile, again and again: any of this may fail.
-            let mut db = server.try_connect("postgres", "shop").ok()?;
-            let row = db
+    let row = until_some("the culprit is an error row and all others are done", || {
+        // The server crashes meanwhile, again and again: any of this may fail.
+        let mut db = server.try_connect("postgres", "shop").ok()?;
+        let row = db
             .query_one(
                 "SELECT (SELECT count(*) FROM done WHERE queue = 'q'), (SELECT count(DISTINCT n) FROM done WHERE queue = 'q'),
                         (SELECT count(*) FROM done WHERE queue = 'innocent'), (SELECT count(DISTINCT n) FROM done WHERE queue = 'innocent'),
@@ -36,24 +34,19 @@ fn the_culprit_becomes_an_error_row_and_the_others_are_done() {
                 &[],
             )
             .ok()?;
-            let counts: Vec<i64> = (0..5).map(|i| row.get(i)).collect();
-            (counts[4] == 1 && counts[0] >= 29 && counts[2] >= 30).then_some(counts)
-        },
-    );
+        let counts: Vec<i64> = (0..5).map(|i| row.get(i)).collect();
+        (counts[4] == 1 && counts[0] >= 29 && counts[2] >= 30).then_some(counts)
+    });
     assert_eq!(row, [29, 29, 30, 30, 1]);
     let mut db = server.reconnect("shop");
     let crashes = server.log().matches("reinitializing").count();
     assert!(crashes <= 6, "{crashes} crashes for one bad job");
-    let told: bool = db.one("SELECT sqlstate IS NOT NULL AND message <> '' FROM queue.errors WHERE queue = 'q'::regclass");
+    let told: bool =
+        db.one("SELECT sqlstate IS NOT NULL AND message <> '' FROM queue.errors WHERE queue = 'q'::regclass");
     assert!(told);
     // Life goes on, at the usual pace.
     put(&mut db, "q", 100, 199);
-    until_some("new jobs are done", || {
-        (in_state(&mut db, "q", "ready") == 0).then_some(())
-    });
-    assert_eq!(
-        db.one::<i64>("SELECT count(*) FROM done WHERE queue = 'q'"),
-        129
-    );
+    until_some("new jobs are done", || (in_state(&mut db, "q", "ready") == 0).then_some(()));
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM done WHERE queue = 'q'"), 129);
     assert_eq!(server.log().matches("reinitializing").count(), crashes);
 }

@@ -21,14 +21,8 @@ fn several_databases_are_served_at_once() {
 
 #[test]
 fn more_databases_than_workers_take_turns() {
-    let server = Server::start(&[
-        ("queue_ext.max_workers", "2"),
-        ("queue_ext.worker_idle_timeout", "100ms"),
-    ]);
-    let mut all: Vec<_> = ["one", "two", "three", "four"]
-        .iter()
-        .map(|name| server.app(name))
-        .collect();
+    let server = Server::start(&[("queue_ext.max_workers", "2"), ("queue_ext.worker_idle_timeout", "100ms")]);
+    let mut all: Vec<_> = ["one", "two", "three", "four"].iter().map(|name| server.app(name)).collect();
     for db in &mut all {
         processed(db, "q", "", "");
     }
@@ -53,11 +47,7 @@ fn only_the_databases_named_are_served() {
     put(&mut one, "q", 1, 1);
     until_done(&mut one, "q", 1);
     assert_eq!(done(&mut two, "q"), 0);
-    assert!(
-        two.one::<bool>(
-            "SELECT problem IS NOT NULL FROM queue.overview WHERE queue = 'q'::regclass"
-        )
-    );
+    assert!(two.one::<bool>("SELECT problem IS NOT NULL FROM queue.overview WHERE queue = 'q'::regclass"));
 }
 
 #[test]

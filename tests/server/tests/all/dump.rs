@@ -47,16 +47,10 @@ fn works(db: &mut Client) {
     assert!(db.one::<bool>(&format!("SELECT queue.ack('q', {leased}, 1)")));
     let highest: i64 = db.one("SELECT max(id) FROM q");
     db.run("INSERT INTO orders VALUES (100)");
-    assert!(
-        db.one::<i64>("SELECT max(id) FROM q") > highest,
-        "the ids go on"
-    );
+    assert!(db.one::<i64>("SELECT max(id) FROM q") > highest, "the ids go on");
     db.run("TRUNCATE done;\nSELECT queue.resume('q')");
     until_done(db, "q", 5);
-    assert_eq!(
-        db.one::<String>("SELECT string_agg(n::text, ' ' ORDER BY n) FROM done"),
-        "12 13 14 15 100"
-    );
+    assert_eq!(db.one::<String>("SELECT string_agg(n::text, ' ' ORDER BY n) FROM done"), "12 13 14 15 100");
     db.run("SELECT queue.detach('orders', 'q');\nSELECT queue.drop_queue('\"Ware house\".\"odd q\"', true)");
 }
 
@@ -69,19 +63,7 @@ fn restored(format: &str) {
     server.program("pg_dump", &["--format", format, "--file", &file, "shop"]);
     server.connect("postgres").run("CREATE DATABASE restored");
     if format == "plain" {
-        server.program(
-            "psql",
-            &[
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-q",
-                "-X",
-                "-f",
-                &file,
-                "-d",
-                "restored",
-            ],
-        );
+        server.program("psql", &["-v", "ON_ERROR_STOP=1", "-q", "-X", "-f", &file, "-d", "restored"]);
     } else {
         server.program("pg_restore", &["--exit-on-error", "-d", "restored", &file]);
     }

@@ -38,10 +38,7 @@ fn a_deferred_constraint_that_fails_at_commit_is_the_jobs_error() {
     put(&mut db, "q", 1, 100);
     until_done(&mut db, "q", 90);
     until_in_state(&mut db, "q", "failed", 10);
-    assert_eq!(
-        db.all::<String>("SELECT DISTINCT sqlstate FROM queue.errors"),
-        ["23503"]
-    );
+    assert_eq!(db.all::<String>("SELECT DISTINCT sqlstate FROM queue.errors"), ["23503"]);
     db.run("INSERT INTO parent VALUES (2);\nSELECT queue.resubmit_all('q')");
     until_done(&mut db, "q", 100);
 }
@@ -51,12 +48,7 @@ fn a_bad_queue_does_not_stop_another() {
     let server = Server::start(&[("queue_ext.max_workers", "2")]);
     let mut db = server.app("shop");
     for name in ["vanished", "forbidden", "failing", "good"] {
-        processed(
-            &mut db,
-            name,
-            ", max_attempts => 100, backoff => '10 ms'",
-            "",
-        );
+        processed(&mut db, name, ", max_attempts => 100, backoff => '10 ms'", "");
     }
     // One whose function is gone, one whose function's role may no longer run it, one that always fails.
     db.run("DROP FUNCTION work(vanished)");
@@ -80,19 +72,12 @@ fn a_bad_queue_does_not_stop_another() {
         put(&mut db, "good", round * 100, round * 100 + 99);
         until_done(&mut db, "good", i64::from(round) * 100);
     }
-    until(
-        "the view says what is wrong with the queue whose function is gone",
-        || {
-            db.one::<bool>(
-                "SELECT problem IS NOT NULL FROM queue.overview WHERE queue = 'vanished'::regclass",
-            )
-        },
-    );
+    until("the view says what is wrong with the queue whose function is gone", || {
+        db.one::<bool>("SELECT problem IS NOT NULL FROM queue.overview WHERE queue = 'vanished'::regclass")
+    });
     assert_eq!(in_state(&mut db, "vanished", "ready"), 10, "its jobs wait");
     assert_eq!(
-        db.one::<i64>(
-            "SELECT count(*) FROM theirs WHERE state IN ('ready', 'scheduled', 'failed')"
-        ),
+        db.one::<i64>("SELECT count(*) FROM theirs WHERE state IN ('ready', 'scheduled', 'failed')"),
         1
     );
     // The function comes back, and with it the work.

@@ -17,15 +17,11 @@ pub fn numbers(db: &mut Client, name: &str, options: &str) {
 /// The same, with its processor registered.
 pub fn processed(db: &mut Client, name: &str, options: &str, registration: &str) {
     numbers(db, name, options);
-    db.run(&format!(
-        "SELECT queue.register_processor('{name}', 'work({name})'{registration})"
-    ));
+    db.run(&format!("SELECT queue.register_processor('{name}', 'work({name})'{registration})"));
 }
 
 pub fn put(db: &mut Client, name: &str, from: i32, to: i32) {
-    db.run(&format!(
-        "INSERT INTO {name} (n) SELECT generate_series({from}, {to})"
-    ));
+    db.run(&format!("INSERT INTO {name} (n) SELECT generate_series({from}, {to})"));
 }
 
 pub fn done(db: &mut Client, name: &str) -> i64 {
@@ -33,26 +29,18 @@ pub fn done(db: &mut Client, name: &str) -> i64 {
 }
 
 pub fn until_done(db: &mut Client, name: &str, count: i64) {
-    until(&format!("{count} jobs of {name} are done"), || {
-        done(db, name) >= count
-    });
-    let once: bool = db.one(&format!(
-        "SELECT count(*) = count(DISTINCT n) FROM done WHERE queue = '{name}'"
-    ));
+    until(&format!("{count} jobs of {name} are done"), || done(db, name) >= count);
+    let once: bool = db.one(&format!("SELECT count(*) = count(DISTINCT n) FROM done WHERE queue = '{name}'"));
     assert!(once, "a job of {name} took effect twice");
     assert_eq!(done(db, name), count);
 }
 
 pub fn in_state(db: &mut Client, name: &str, state: &str) -> i64 {
-    db.one(&format!(
-        "SELECT count(*) FROM {name} WHERE state = '{state}'"
-    ))
+    db.one(&format!("SELECT count(*) FROM {name} WHERE state = '{state}'"))
 }
 
 pub fn until_in_state(db: &mut Client, name: &str, state: &str, count: i64) {
-    until(&format!("{count} jobs of {name} are {state}"), || {
-        in_state(db, name, state) == count
-    });
+    until(&format!("{count} jobs of {name} are {state}"), || in_state(db, name, state) == count);
 }
 
 /// The process of a worker that runs a job of the queue now.

@@ -19,13 +19,9 @@ fn a_server_crashes_restarts_and_is_copied() {
     let standby = Server::standby_of(&server);
     let mut there = standby.reconnect("postgres");
     db.run("INSERT INTO t VALUES (2)");
-    until("the standby follows", || {
-        there.one::<i64>("SELECT count(*) FROM t") == 2
-    });
+    until("the standby follows", || there.one::<i64>("SELECT count(*) FROM t") == 2);
     standby.promote();
-    until("it is promoted", || {
-        !there.one::<bool>("SELECT pg_is_in_recovery()")
-    });
+    until("it is promoted", || !there.one::<bool>("SELECT pg_is_in_recovery()"));
     there.run("INSERT INTO t VALUES (3)");
     assert_eq!(db.one::<i64>("SELECT count(*) FROM t"), 2);
 }

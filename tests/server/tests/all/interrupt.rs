@@ -11,9 +11,7 @@ fn waiting(db: &mut Client, registration: &str) {
         "CREATE FUNCTION waits(job q) RETURNS void LANGUAGE plpgsql AS $$
          BEGIN INSERT INTO public.done VALUES ('q', job.n); IF job.n > 1000 THEN PERFORM pg_advisory_xact_lock(job.n); END IF; END $$",
     );
-    db.run(&format!(
-        "SELECT queue.register_processor('q', 'waits(q)'{registration})"
-    ));
+    db.run(&format!("SELECT queue.register_processor('q', 'waits(q)'{registration})"));
 }
 
 fn hold(server: &Server, number: i32) -> Client {
@@ -36,11 +34,7 @@ fn a_job_that_runs_too_long_is_an_error_row() {
     db.run("INSERT INTO q (n) VALUES (1), (2000), (2)");
     until_done(&mut db, "q", 2);
     assert_eq!(failed(&mut db), ["57014"]);
-    assert_eq!(
-        db.one::<i64>("SELECT count(*) FROM done WHERE n = 2000"),
-        0,
-        "what it did is undone"
-    );
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM done WHERE n = 2000"), 0, "what it did is undone");
 }
 
 #[test]
@@ -53,17 +47,12 @@ fn cancel_interrupts_the_running_job_and_no_other() {
     busy_worker(&mut db, "q");
     let id: i64 = db.one("SELECT min(id) + 1 FROM q");
     until("the job in the middle is the one that runs", || {
-        db.one::<bool>(&format!(
-            "SELECT EXISTS (SELECT FROM queue.activity WHERE job_id = {id})"
-        ))
+        db.one::<bool>(&format!("SELECT EXISTS (SELECT FROM queue.activity WHERE job_id = {id})"))
     });
     assert!(db.one::<bool>(&format!("SELECT queue.cancel('q', {id})")));
     until_done(&mut db, "q", 2);
     assert_eq!(failed(&mut db), ["57014"]);
-    assert_eq!(
-        db.one::<String>(&format!("SELECT queue.status('q', {id})")),
-        "failed"
-    );
+    assert_eq!(db.one::<String>(&format!("SELECT queue.status('q', {id})")), "failed");
     // Resubmitted, and not held up any more, it runs as if it had never been cancelled.
     drop(_holder);
     assert!(db.one::<bool>(&format!("SELECT queue.resubmit('q', {id})")));
@@ -83,10 +72,7 @@ fn cancel_of_a_job_that_would_be_retried_is_final() {
     assert_eq!(failed(&mut db), ["57014"]);
     put(&mut db, "q", 1, 5);
     until_done(&mut db, "q", 5);
-    assert_eq!(
-        db.one::<String>(&format!("SELECT queue.status('q', {id})")),
-        "failed"
-    );
+    assert_eq!(db.one::<String>(&format!("SELECT queue.status('q', {id})")), "failed");
 }
 
 #[test]
@@ -101,11 +87,7 @@ fn pg_cancel_backend_fails_the_job_and_the_worker_goes_on() {
     assert_eq!(failed(&mut db), ["57014"]);
     put(&mut db, "q", 1, 3);
     until_done(&mut db, "q", 3);
-    assert_eq!(
-        db.one::<i32>("SELECT DISTINCT pid FROM done"),
-        pid,
-        "the same worker"
-    );
+    assert_eq!(db.one::<i32>("SELECT DISTINCT pid FROM done"), pid, "the same worker");
 }
 
 #[test]
@@ -118,9 +100,7 @@ fn pg_terminate_backend_loses_no_job() {
     let pid = busy_worker(&mut db, "q");
     db.run(&format!("SELECT pg_terminate_backend({pid})"));
     until("that worker is gone", || {
-        db.one::<bool>(&format!(
-            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"
-        ))
+        db.one::<bool>(&format!("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"))
     });
     drop(holder);
     until_done(&mut db, "q", 3);

@@ -12,19 +12,10 @@ fn an_expired_lease_is_returned_by_the_scheduler() {
     put(&mut db, "q", 1, 2);
     let id: i64 = db.one("SELECT id FROM queue.dequeue('q', 1, '50 ms')");
     until_in_state(&mut db, "q", "ready", 2);
-    assert_eq!(
-        db.one::<i32>(&format!("SELECT attempt FROM q WHERE id = {id}")),
-        2
-    );
-    assert!(
-        !db.one::<bool>(&format!("SELECT queue.ack('q', {id}, 1)")),
-        "the old attempt is stale"
-    );
+    assert_eq!(db.one::<i32>(&format!("SELECT attempt FROM q WHERE id = {id}")), 2);
+    assert!(!db.one::<bool>(&format!("SELECT queue.ack('q', {id}, 1)")), "the old attempt is stale");
     // The second loss is the last attempt's.
-    assert_eq!(
-        db.one::<i64>("SELECT id FROM queue.dequeue('q', 1, '50 ms')"),
-        id
-    );
+    assert_eq!(db.one::<i64>("SELECT id FROM queue.dequeue('q', 1, '50 ms')"), id);
     until_in_state(&mut db, "q", "failed", 1);
     assert!(!db.one::<bool>(&format!("SELECT queue.ack('q', {id}, 2)")));
 }
@@ -36,16 +27,11 @@ fn a_lease_that_is_extended_is_not_returned() {
     numbers(&mut db, "q", "");
     put(&mut db, "q", 1, 2);
     let kept: i64 = db.one("SELECT id FROM queue.dequeue('q', 1, '1 min')");
-    assert!(db.one::<bool>(&format!(
-        "SELECT queue.extend_lease('q', {kept}, 1, '1 day')"
-    )));
+    assert!(db.one::<bool>(&format!("SELECT queue.extend_lease('q', {kept}, 1, '1 day')")));
     let lost: i64 = db.one("SELECT id FROM queue.dequeue('q', 1, '50 ms')");
     // When the scheduler has been by for the one, the other is still leased.
     until_in_state(&mut db, "q", "ready", 1);
-    assert_eq!(
-        db.one::<String>(&format!("SELECT queue.status('q', {lost})")),
-        "ready"
-    );
+    assert_eq!(db.one::<String>(&format!("SELECT queue.status('q', {lost})")), "ready");
     assert!(db.one::<bool>(&format!("SELECT queue.ack('q', {kept}, 1)")));
 }
 

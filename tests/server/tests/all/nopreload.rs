@@ -3,8 +3,7 @@
 use crate::fixture::{done, processed, put, until_done, until_in_state};
 use queue_ext_server_tests::{Server, Sql, until};
 
-const NONE_LEFT: &str =
-    "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'queue_ext%'";
+const NONE_LEFT: &str = "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'queue_ext%'";
 
 #[test]
 fn nothing_runs_by_itself_and_the_view_says_why() {
@@ -30,10 +29,7 @@ fn start_workers_and_stop_workers() {
     assert!(db.one::<bool>("SELECT queue.start_workers()"));
     until_done(&mut db, "q", 100);
     until_in_state(&mut db, "q", "failed", 3);
-    assert!(
-        !db.one::<bool>("SELECT queue.start_workers()"),
-        "they run already"
-    );
+    assert!(!db.one::<bool>("SELECT queue.start_workers()"), "they run already");
     put(&mut db, "q", 101, 200);
     until_done(&mut db, "q", 200);
     assert!(db.one::<bool>("SELECT queue.stop_workers()"));
@@ -95,7 +91,8 @@ fn with_preload_they_stay_stopped_until_started() {
     put(&mut db, "q", 1, 10);
     until_done(&mut db, "q", 10);
     assert!(db.one::<bool>("SELECT queue.stop_workers()"));
-    let ours = "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'queue_ext%' AND datname = 'shop'";
+    let ours =
+        "SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'queue_ext%' AND datname = 'shop'";
     until("they are gone", || db.one::<bool>(ours));
     // Another database comes and works meanwhile, so the launcher has been at work.
     let mut other = server.app("other");

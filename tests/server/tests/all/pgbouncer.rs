@@ -51,9 +51,7 @@ impl Bouncer {
 impl Drop for Bouncer {
     fn drop(&mut self) {
         // runuser passes SIGTERM on; SIGKILL it could not.
-        let _ = std::process::Command::new("kill")
-            .arg(self.process.id().to_string())
-            .status();
+        let _ = std::process::Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();
     }
 }
@@ -61,17 +59,9 @@ impl Drop for Bouncer {
 /// Text of one row by the simple protocol: prepared statements do not survive transaction mode.
 fn ask(client: &mut Client, sql: &str) -> Vec<String> {
     let mut rows = Vec::new();
-    for message in client
-        .simple_query(sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
-    {
+    for message in client.simple_query(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}")) {
         if let postgres::SimpleQueryMessage::Row(row) = message {
-            rows.push(
-                (0..row.len())
-                    .map(|i| row.get(i).unwrap_or(""))
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            );
+            rows.push((0..row.len()).map(|i| row.get(i).unwrap_or("")).collect::<Vec<_>>().join(" "));
         }
     }
     rows
@@ -86,66 +76,34 @@ fn every_call_of_a_client_works_in_transaction_mode() {
     // Many clients over two connections, taking turns in the middle of their work.
     let mut clients: Vec<Client> = (0..6).map(|_| bouncer.connect()).collect();
     for (i, client) in clients.iter_mut().enumerate() {
-        ask(
-            client,
-            &format!("SELECT queue.enqueue('q', '{{\"n\": {i}}}')"),
-        );
+        ask(client, &format!("SELECT queue.enqueue('q', '{{\"n\": {i}}}')"));
     }
     let leased: Vec<String> = clients
         .iter_mut()
-        .flat_map(|client| {
-            ask(
-                client,
-                "SELECT id, attempt FROM queue.dequeue('q', 1, '1 day')",
-            )
-        })
+        .flat_map(|client| ask(client, "SELECT id, attempt FROM queue.dequeue('q', 1, '1 day')"))
         .collect();
     assert_eq!(leased.len(), 6);
     for (client, job) in clients.iter_mut().zip(&leased) {
         let (id, attempt) = job.split_once(' ').unwrap();
-        assert_eq!(
-            ask(
-                client,
-                &format!("SELECT queue.extend_lease('q', {id}, {attempt}, '2 days')")
-            ),
-            ["t"]
-        );
+        assert_eq!(ask(client, &format!("SELECT queue.extend_lease('q', {id}, {attempt}, '2 days')")), ["t"]);
     }
     // Acked by another client than the one that dequeued.
     for (client, job) in clients.iter_mut().rev().zip(&leased) {
         let (id, attempt) = job.split_once(' ').unwrap();
-        assert_eq!(
-            ask(
-                client,
-                &format!("BEGIN; SELECT queue.ack('q', {id}, {attempt}); COMMIT")
-            ),
-            ["t"]
-        );
-        assert_eq!(
-            ask(client, &format!("SELECT queue.ack('q', {id}, {attempt})")),
-            ["f"]
-        );
+        assert_eq!(ask(client, &format!("BEGIN; SELECT queue.ack('q', {id}, {attempt}); COMMIT")), ["t"]);
+        assert_eq!(ask(client, &format!("SELECT queue.ack('q', {id}, {attempt})")), ["f"]);
     }
     assert_eq!(ask(&mut clients[0], "SELECT count(*) FROM q"), ["0"]);
     // pop in a transaction that rolls back, seen by the others.
     ask(&mut clients[0], "INSERT INTO q (n) VALUES (7)");
     ask(&mut clients[0], "BEGIN");
-    assert_eq!(
-        ask(&mut clients[0], "SELECT n FROM queue.pop_as(NULL::q)"),
-        ["7"]
-    );
+    assert_eq!(ask(&mut clients[0], "SELECT n FROM queue.pop_as(NULL::q)"), ["7"]);
     assert!(ask(&mut clients[1], "SELECT n FROM queue.pop_as(NULL::q)").is_empty());
     ask(&mut clients[0], "ROLLBACK");
-    assert_eq!(
-        ask(&mut clients[1], "SELECT n FROM queue.pop_as(NULL::q)"),
-        ["7"]
-    );
+    assert_eq!(ask(&mut clients[1], "SELECT n FROM queue.pop_as(NULL::q)"), ["7"]);
     // wait and run commit by themselves, each within one server connection.
     ask(&mut clients[2], "INSERT INTO q (n) VALUES (8)");
     ask(&mut clients[3], "CALL queue.wait('q', '1 h')");
-    ask(
-        &mut clients[4],
-        "SELECT queue.register_processor('q', 'work(q)')",
-    );
+    ask(&mut clients[4], "SELECT queue.register_processor('q', 'work(q)')");
     crate::fixture::until_done(&mut db, "q", 1);
 }

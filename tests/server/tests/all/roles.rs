@@ -49,10 +49,7 @@ fn a_role_without_login_is_refused_when_registering() {
          SELECT queue.create_queue('mute.q');
          CREATE FUNCTION mute.work(job mute.q) RETURNS void LANGUAGE sql AS ''",
     );
-    assert_eq!(
-        db.code("SELECT queue.register_processor('mute.q', 'mute.work(mute.q)')"),
-        "28000"
-    );
+    assert_eq!(db.code("SELECT queue.register_processor('mute.q', 'mute.work(mute.q)')"), "28000");
 }
 
 #[test]
@@ -64,22 +61,13 @@ fn a_role_that_may_no_longer_log_in_is_named_as_the_problem_and_stops_no_other()
     db.run("SELECT queue.stop_workers();\nALTER ROLE ann NOLOGIN;\nSELECT queue.start_workers()");
     put(&mut db, "ann.q", 1, 1);
     put(&mut db, "bob.q", 1, 3);
-    until("bob's jobs are done", || {
-        db.one::<i64>("SELECT count(*) FROM bob.who") == 3
-    });
+    until("bob's jobs are done", || db.one::<i64>("SELECT count(*) FROM bob.who") == 3);
     until("the view says why ann's do not run", || {
-        db.one::<bool>(
-            "SELECT problem IS NOT NULL FROM queue.overview WHERE queue = 'ann.q'::regclass",
-        )
+        db.one::<bool>("SELECT problem IS NOT NULL FROM queue.overview WHERE queue = 'ann.q'::regclass")
     });
-    assert_eq!(
-        db.one::<i64>("SELECT count(*) FROM ann.q WHERE state = 'ready'"),
-        1
-    );
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM ann.q WHERE state = 'ready'"), 1);
     db.run("ALTER ROLE ann LOGIN");
-    until("ann's job is done", || {
-        db.one::<i64>("SELECT count(*) FROM ann.who") == 1
-    });
+    until("ann's job is done", || db.one::<i64>("SELECT count(*) FROM ann.who") == 1);
 }
 
 #[test]
@@ -111,13 +99,10 @@ fn rights_taken_away_meanwhile_are_the_jobs_error() {
     db.run("GRANT INSERT ON ledger TO dora");
     db.run("CREATE OR REPLACE FUNCTION dora.work(job dora.q) RETURNS void LANGUAGE sql AS 'INSERT INTO public.ledger VALUES (job.n)'");
     put(&mut db, "dora.q", 1, 1);
-    until("allowed", || {
-        db.one::<i64>("SELECT count(*) FROM ledger") == 1
-    });
+    until("allowed", || db.one::<i64>("SELECT count(*) FROM ledger") == 1);
     db.run("REVOKE INSERT ON ledger FROM dora");
     put(&mut db, "dora.q", 2, 2);
     until("refused", || {
-        db.all::<String>("SELECT sqlstate FROM queue.errors WHERE queue = 'dora.q'::regclass")
-            == ["42501"]
+        db.all::<String>("SELECT sqlstate FROM queue.errors WHERE queue = 'dora.q'::regclass") == ["42501"]
     });
 }

@@ -4,9 +4,7 @@ use crate::fixture::{done, processed, put, until_done};
 use queue_ext_server_tests::{Server, Sql, until};
 
 fn problem(db: &mut postgres::Client, queue: &str) -> Option<String> {
-    db.one(&format!(
-        "SELECT problem FROM queue.overview WHERE queue = '{queue}'::regclass"
-    ))
+    db.one(&format!("SELECT problem FROM queue.overview WHERE queue = '{queue}'::regclass"))
 }
 
 #[test]
@@ -27,11 +25,7 @@ fn no_worker_slot_of_the_server_is_left() {
     // In this session it runs all the same.
     db.run("CALL queue.run('q')");
     until_done(&mut db, "q", 3);
-    assert_eq!(
-        problem(&mut db, "q"),
-        None,
-        "nothing waits, so nothing is wrong"
-    );
+    assert_eq!(problem(&mut db, "q"), None, "nothing waits, so nothing is wrong");
 }
 
 #[test]
@@ -49,10 +43,7 @@ fn not_even_a_scheduler_finds_a_slot() {
 
 #[test]
 fn the_limit_of_our_own_is_named_and_lifted_by_reload() {
-    let server = Server::start(&[
-        ("queue_ext.max_workers", "0"),
-        ("queue_ext.poll_interval", "1s"),
-    ]);
+    let server = Server::start(&[("queue_ext.max_workers", "0"), ("queue_ext.poll_interval", "1s")]);
     let mut db = server.app("shop");
     processed(&mut db, "q", "", "");
     put(&mut db, "q", 1, 3);
@@ -80,9 +71,7 @@ fn other_reasons_are_named() {
     assert!(problem(&mut db, "paused").is_some());
     db.run("SELECT queue.stop_workers()");
     put(&mut db, "fine", 2, 2);
-    until("stopped workers are a reason", || {
-        problem(&mut db, "fine").is_some()
-    });
+    until("stopped workers are a reason", || problem(&mut db, "fine").is_some());
     db.run("SELECT queue.start_workers()");
     until_done(&mut db, "fine", 2);
 }

@@ -7,12 +7,7 @@ use queue_ext_server_tests::{Server, Sql, until};
 fn a_promoted_standby_carries_on() {
     let primary = Server::start(&[("synchronous_commit", "on")]);
     let mut db = primary.app("shop");
-    processed(
-        &mut db,
-        "q",
-        ", max_attempts => 1, keep_done => '1 day'",
-        "",
-    );
+    processed(&mut db, "q", ", max_attempts => 1, keep_done => '1 day'", "");
     put(&mut db, "q", 1, 100);
     until_done(&mut db, "q", 100);
     let standby = Server::standby_of(&primary);
@@ -26,23 +21,15 @@ fn a_promoted_standby_carries_on() {
     });
     // Reading there is possible, working is not, and its workers do not try.
     assert_eq!(in_state(&mut there, "q", "ready"), 100);
-    assert_eq!(
-        there.one::<i64>("SELECT ready FROM queue.overview WHERE queue = 'q'::regclass"),
-        100
-    );
-    assert_eq!(
-        there.one::<String>(&format!("SELECT queue.status('q', {leased})")),
-        "scheduled"
-    );
+    assert_eq!(there.one::<i64>("SELECT ready FROM queue.overview WHERE queue = 'q'::regclass"), 100);
+    assert_eq!(there.one::<String>(&format!("SELECT queue.status('q', {leased})")), "scheduled");
     assert_eq!(there.code("SELECT queue.pop('q')"), "25006");
     assert_eq!(there.code("SELECT queue.enqueue('q')"), "25006");
     assert_eq!(done(&mut there, "q"), 100);
     primary.stop_immediately();
     standby.promote();
     // The connection lives on through the promotion.
-    until("the standby is a primary", || {
-        !there.one::<bool>("SELECT pg_is_in_recovery()")
-    });
+    until("the standby is a primary", || !there.one::<bool>("SELECT pg_is_in_recovery()"));
     there.run("SELECT queue.resume('q')");
     until_done(&mut there, "q", 200);
     put(&mut there, "q", 300, 399);

@@ -7,29 +7,13 @@ use queue_ext_server_tests::{Server, Sql, Text};
 
 /// Prepares without types, binds text, and returns the rows as text.
 fn call(db: &mut Client, sql: &str, parameters: &[&str]) -> Vec<String> {
-    let values: Vec<Text> = parameters
-        .iter()
-        .map(|text| {
-            if *text == "NULL" {
-                Text(None)
-            } else {
-                Text::from(*text)
-            }
-        })
-        .collect();
-    let references: Vec<&(dyn ToSql + Sync)> = values
-        .iter()
-        .map(|value| value as &(dyn ToSql + Sync))
-        .collect();
-    let statement = db
-        .prepare(sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    let rows = db
-        .query(&statement, &references)
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    rows.iter()
-        .map(|row| row.get::<_, Option<String>>(0).unwrap_or_default())
-        .collect()
+    let values: Vec<Text> =
+        parameters.iter().map(|text| if *text == "NULL" { Text(None) } else { Text::from(*text) }).collect();
+    let references: Vec<&(dyn ToSql + Sync)> =
+        values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+    let statement = db.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    let rows = db.query(&statement, &references).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    rows.iter().map(|row| row.get::<_, Option<String>>(0).unwrap_or_default()).collect()
 }
 
 #[test]
@@ -61,15 +45,7 @@ fn every_function() {
     let many = call(
         db,
         "SELECT queue.enqueue_many($1, $2, $3, $4, $5, $6, $7)::text",
-        &[
-            "q",
-            r#"{"{\"n\": 2}","{\"n\": 3}"}"#,
-            "1",
-            "NULL",
-            "NULL",
-            "NULL",
-            "NULL",
-        ],
+        &["q", r#"{"{\"n\": 2}","{\"n\": 3}"}"#, "1", "NULL", "NULL", "NULL", "NULL"],
     );
     assert_eq!(many.len(), 2);
     call(
@@ -77,84 +53,30 @@ fn every_function() {
         "SELECT queue.enqueue($1, $2, run_at => $3)::text",
         &["q", "{\"n\": 4}", "2100-01-01T00:00:00Z"],
     );
-    call(
-        db,
-        "SELECT queue.enqueue($1, $2, delay => $3)::text",
-        &["q", "{\"n\": 5}", "1 hour"],
-    );
+    call(db, "SELECT queue.enqueue($1, $2, delay => $3)::text", &["q", "{\"n\": 5}", "1 hour"]);
     assert_eq!(
-        call(
-            db,
-            "SELECT id::text FROM queue.dequeue($1, $2, $3)",
-            &["q", "1", "1 min"]
-        ),
+        call(db, "SELECT id::text FROM queue.dequeue($1, $2, $3)", &["q", "1", "1 min"]),
         std::slice::from_ref(&id)
     );
     assert_eq!(
-        call(
-            db,
-            "SELECT queue.extend_lease($1, $2, $3, $4)::text",
-            &["q", &id, "1", "5 min"]
-        ),
+        call(db, "SELECT queue.extend_lease($1, $2, $3, $4)::text", &["q", &id, "1", "5 min"]),
+        ["true"]
+    );
+    assert_eq!(call(db, "SELECT queue.snooze($1, $2, $3, $4)::text", &["q", &id, "1", "0"]), ["true"]);
+    assert_eq!(call(db, "SELECT n::text FROM queue.dequeue_as(NULL::q, $1, $2)", &["3", "NULL"]).len(), 3);
+    assert_eq!(call(db, "SELECT queue.ack($1, $2, $3)::text", &["q", &id, "1"]), ["false"]);
+    assert_eq!(call(db, "SELECT queue.ack($1, $2, $3)::text", &["q", &id, "2"]), ["true"]);
+    assert_eq!(
+        call(db, "SELECT queue.nack($1, $2, $3, $4, $5)::text", &["q", &many[0], "1", "no", "0"]),
         ["true"]
     );
     assert_eq!(
-        call(
-            db,
-            "SELECT queue.snooze($1, $2, $3, $4)::text",
-            &["q", &id, "1", "0"]
-        ),
-        ["true"]
-    );
-    assert_eq!(
-        call(
-            db,
-            "SELECT n::text FROM queue.dequeue_as(NULL::q, $1, $2)",
-            &["3", "NULL"]
-        )
-        .len(),
-        3
-    );
-    assert_eq!(
-        call(db, "SELECT queue.ack($1, $2, $3)::text", &["q", &id, "1"]),
-        ["false"]
-    );
-    assert_eq!(
-        call(db, "SELECT queue.ack($1, $2, $3)::text", &["q", &id, "2"]),
-        ["true"]
-    );
-    assert_eq!(
-        call(
-            db,
-            "SELECT queue.nack($1, $2, $3, $4, $5)::text",
-            &["q", &many[0], "1", "no", "0"]
-        ),
-        ["true"]
-    );
-    assert_eq!(
-        call(
-            db,
-            "SELECT queue.ack_many($1, $2, $3)::text",
-            &["q", &format!("{{{}}}", many[1]), "{1}"]
-        ),
+        call(db, "SELECT queue.ack_many($1, $2, $3)::text", &["q", &format!("{{{}}}", many[1]), "{1}"]),
         [many[1].clone()]
     );
-    assert_eq!(
-        call(db, "SELECT queue.status($1, $2)", &["q", &many[1]]),
-        [""]
-    );
-    assert_eq!(
-        call(db, "SELECT queue.result($1, $2)::text", &["q", &many[1]]),
-        [""]
-    );
-    assert_eq!(
-        call(
-            db,
-            "SELECT payload ->> 'n' FROM queue.pop($1, $2)",
-            &["q", "1"]
-        ),
-        ["2"]
-    );
+    assert_eq!(call(db, "SELECT queue.status($1, $2)", &["q", &many[1]]), [""]);
+    assert_eq!(call(db, "SELECT queue.result($1, $2)::text", &["q", &many[1]]), [""]);
+    assert_eq!(call(db, "SELECT payload ->> 'n' FROM queue.pop($1, $2)", &["q", "1"]), ["2"]);
     assert!(call(db, "SELECT n::text FROM queue.pop_as(NULL::q, $1)", &["1"]).is_empty());
     call(
         db,
@@ -184,42 +106,14 @@ fn every_function() {
     call(db, "SELECT queue.unregister_processor($1)::text", &["q"]);
     call(db, "SELECT queue.resume($1)::text", &["q"]);
     let six = call(db, "SELECT id::text FROM q WHERE n::text = $1", &["6"]).remove(0);
-    assert_eq!(
-        call(db, "SELECT queue.cancel($1, $2)::text", &["q", &six]),
-        ["true"]
-    );
-    assert_eq!(
-        call(db, "SELECT queue.resubmit($1, $2)::text", &["q", &six]),
-        ["true"]
-    );
-    assert_eq!(
-        call(
-            db,
-            "SELECT queue.resubmit_all($1, $2)::text",
-            &["q", "true"]
-        ),
-        ["0"]
-    );
-    assert_eq!(
-        call(
-            db,
-            "SELECT queue.purge($1, $2)::text",
-            &["q", "{ready,scheduled}"]
-        ),
-        ["3"]
-    );
-    call(
-        db,
-        "SELECT queue.drop_queue($1, $2)::text",
-        &["made", "true"],
-    );
+    assert_eq!(call(db, "SELECT queue.cancel($1, $2)::text", &["q", &six]), ["true"]);
+    assert_eq!(call(db, "SELECT queue.resubmit($1, $2)::text", &["q", &six]), ["true"]);
+    assert_eq!(call(db, "SELECT queue.resubmit_all($1, $2)::text", &["q", "true"]), ["0"]);
+    assert_eq!(call(db, "SELECT queue.purge($1, $2)::text", &["q", "{ready,scheduled}"]), ["3"]);
+    call(db, "SELECT queue.drop_queue($1, $2)::text", &["made", "true"]);
     // Procedures too, by the extended protocol.
     call(db, "CALL queue.wait($1, $2)", &["q", "10 ms"]);
-    call(
-        db,
-        "SELECT queue.register_processor($1, $2)::text",
-        &["q", "work(q)"],
-    );
+    call(db, "SELECT queue.register_processor($1, $2)::text", &["q", "work(q)"]);
     call(db, "CALL queue.run($1, $2)", &["q", "5"]);
     call(db, "CALL queue.run($1)", &["q"]);
 }

@@ -23,7 +23,9 @@ fn until_waiting(db: &mut Client, pid: i32) {
 }
 
 fn holds_nothing(db: &mut Client, pid: i32) -> bool {
-    db.one(&format!("SELECT backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE pid = {pid}"))
+    db.one(&format!(
+        "SELECT backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE pid = {pid}"
+    ))
 }
 
 fn until_returned(thread: JoinHandle<Client>) -> Client {
@@ -46,20 +48,15 @@ fn holds_no_snapshot_and_is_woken(server: &Server) {
         until("it holds no snapshot", || holds_nothing(&mut db, pid));
         db.run(waker);
         let mut client = until_returned(waiting);
-        assert!(
-            client.one::<i64>("SELECT count(*) FROM queue.pop('q', 1000)") > 0,
-            "{waker}"
-        );
+        assert!(client.one::<i64>("SELECT count(*) FROM queue.pop('q', 1000)") > 0, "{waker}");
     }
     // Vacuum is not held back: the horizon moves on while it waits.
     let (pid, waiting) = wait_in_thread(server, "CALL queue.wait('q', '1 h')");
     until_waiting(&mut db, pid);
-    db.run("CREATE TABLE t (i int);\nINSERT INTO t SELECT generate_series(1, 1000);\nDELETE FROM t;\nVACUUM t");
-    assert_eq!(
-        db.one::<i64>("SELECT pg_relation_size('t')"),
-        0,
-        "vacuum could remove all rows"
+    db.run(
+        "CREATE TABLE t (i int);\nINSERT INTO t SELECT generate_series(1, 1000);\nDELETE FROM t;\nVACUUM t",
     );
+    assert_eq!(db.one::<i64>("SELECT pg_relation_size('t')"), 0, "vacuum could remove all rows");
     // It can be cancelled.
     db.run(&format!("SELECT pg_cancel_backend({pid})"));
     until("the wait is interrupted", || waiting.is_finished());
@@ -82,9 +79,7 @@ fn several_waiters_and_a_timeout() {
     let server = Server::start(&[]);
     let mut db = server.app("shop");
     numbers(&mut db, "q", "");
-    let waiters: Vec<_> = (0..3)
-        .map(|_| wait_in_thread(&server, "CALL queue.wait('q', '1 h')"))
-        .collect();
+    let waiters: Vec<_> = (0..3).map(|_| wait_in_thread(&server, "CALL queue.wait('q', '1 h')")).collect();
     for (pid, _) in &waiters {
         until_waiting(&mut db, *pid);
     }

@@ -21,15 +21,9 @@ fn both_shapes_are_processed_and_results_kept() {
     until_done(&mut db, "single", 100);
     until_done(&mut db, "batch", 200);
     assert_eq!(in_state(&mut db, "single", "done"), 100);
-    assert_eq!(
-        db.one::<String>(&format!("SELECT queue.result('single', {first})::text")),
-        "0"
-    );
+    assert_eq!(db.one::<String>(&format!("SELECT queue.result('single', {first})::text")), "0");
     assert!(db.one::<i32>("SELECT max(size) FROM batches") <= 50);
-    assert!(
-        db.one::<i64>("SELECT count(*) FROM batches") < 200,
-        "batches of more than one"
-    );
+    assert!(db.one::<i64>("SELECT count(*) FROM batches") < 200, "batches of more than one");
     let own_session: bool = db.one("SELECT bool_and(pid <> pg_backend_pid()) FROM done");
     assert!(own_session, "run by workers, not by whoever enqueued");
     assert_eq!(db.one::<i64>("SELECT count(*) FROM batch"), 0);
@@ -63,12 +57,7 @@ fn several_queues_and_parallel_workers() {
     let server = Server::start(&[("queue_ext.max_workers", "6")]);
     let mut db = server.app("shop");
     for name in ["a", "b", "c"] {
-        processed(
-            &mut db,
-            name,
-            "",
-            ", parallelism => 2, batch_size => 10, load_balanced => false",
-        );
+        processed(&mut db, name, "", ", parallelism => 2, batch_size => 10, load_balanced => false");
     }
     for name in ["a", "b", "c"] {
         put(&mut db, name, 1, 500);
@@ -94,9 +83,7 @@ fn parallelism_is_reached_and_not_exceeded() {
     put(&mut db, "pair", 1, 2);
     until_done(&mut db, "pair", 2);
     let most = until_some("the workers are counted", || {
-        db.all::<i32>("SELECT workers FROM queue.overview WHERE queue = 'pair'::regclass")
-            .first()
-            .copied()
+        db.all::<i32>("SELECT workers FROM queue.overview WHERE queue = 'pair'::regclass").first().copied()
     });
     assert!(most <= 2);
 }
@@ -123,15 +110,9 @@ fn workers_are_named_by_database_queue_and_role() {
     let row = db
         .query_one("SELECT datname::text, usename::text, backend_type || ' ' || application_name, state FROM pg_stat_activity WHERE pid = $1", &[&pid])
         .unwrap();
-    assert_eq!(
-        (row.get::<_, String>(0), row.get::<_, String>(1)),
-        ("shop".into(), "packer".into())
-    );
+    assert_eq!((row.get::<_, String>(0), row.get::<_, String>(1)), ("shop".into(), "packer".into()));
     let name: String = row.get(2);
-    assert!(
-        name.contains("queue_ext") && name.contains("shop") && name.contains("packer"),
-        "{name}"
-    );
+    assert!(name.contains("queue_ext") && name.contains("shop") && name.contains("packer"), "{name}");
     assert_eq!(row.get::<_, Option<String>>(3).as_deref(), Some("active"));
     let running: bool = db.one("SELECT job_id IS NOT NULL AND batch > 0 AND running_for >= '0' AND role = 'packer'::regrole FROM queue.activity WHERE queue = 'parcels'::regclass");
     assert!(running);
@@ -145,11 +126,7 @@ fn one_log_line_a_worker_and_none_a_job() {
     processed(&mut db, "quiet", "", "");
     put(&mut db, "quiet", 1, 300);
     until_done(&mut db, "quiet", 300);
-    let lines = server
-        .log()
-        .lines()
-        .filter(|line| line.contains("quiet"))
-        .count();
+    let lines = server.log().lines().filter(|line| line.contains("quiet")).count();
     assert!(lines < 20, "{lines} lines for 300 jobs");
 }
 
@@ -175,12 +152,7 @@ fn statement_statistics_see_what_workers_do() {
     processed(&mut db, "q", "", "");
     put(&mut db, "q", 1, 50);
     until_done(&mut db, "q", 50);
-    until(
-        "the statistics of the table count the workers' inserts",
-        || {
-            db.one::<i64>(
-                "SELECT coalesce(n_tup_ins, 0) FROM pg_stat_user_tables WHERE relname = 'done'",
-            ) >= 50
-        },
-    );
+    until("the statistics of the table count the workers' inserts", || {
+        db.one::<i64>("SELECT coalesce(n_tup_ins, 0) FROM pg_stat_user_tables WHERE relname = 'done'") >= 50
+    });
 }
