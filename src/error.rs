@@ -1,5 +1,6 @@
 //! Every error this extension raises by itself, with its SQLSTATE and, where there is a remedy, a hint.
 
+use crate::queue::limits::OutOfRange;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::ErrorReport;
 
@@ -108,6 +109,18 @@ pub enum Error {
 impl Error {
     pub fn out_of_range(text: impl Into<String>) -> Self {
         Error::OutOfRange(text.into())
+    }
+}
+
+impl From<OutOfRange> for Error {
+    fn from(out: OutOfRange) -> Self {
+        Error::OutOfRange(out.0)
+    }
+}
+
+impl From<OutOfRange> for ErrorReport {
+    fn from(out: OutOfRange) -> Self {
+        Error::from(out).into()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::pg::failure::Failure;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, interval_micros};
 use crate::pg::{Datum, Oid, array, catalog, latch, role, shmem, spi};
-use crate::queue::options::{at_least_zero, check_lease};
+use crate::queue::limits::{at_least_zero, check_lease};
 use crate::queue::statements::{self, Which};
 use crate::queue::{self, Queue};
 use crate::{raw_function, upkeep};

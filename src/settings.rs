@@ -1,5 +1,6 @@
 //! Every setting (GUC), all under `queue_ext.`. Private statics with getters.
 
+use crate::worker::names;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgLogLevel, PostgresGucEnum};
 use std::ffi::CString;
 
@@ -106,11 +107,7 @@ pub fn register() {
 
 /// Does `queue_ext.databases` name this database?
 pub fn serves_database(name: &str) -> bool {
-    DATABASES.get().is_some_and(|list| list_names(&list.to_string_lossy(), name))
-}
-
-fn list_names(list: &str, name: &str) -> bool {
-    list.split(',').map(str::trim).any(|entry| entry == "*" || entry == name)
+    DATABASES.get().is_some_and(|list| names::lists(&list.to_string_lossy(), name))
 }
 
 pub fn max_workers() -> usize {
@@ -135,17 +132,4 @@ pub fn max_payload_bytes() -> usize {
 
 pub fn log_failed_jobs() -> FailureLevel {
     LOG_FAILED_JOBS.get()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::list_names;
-
-    #[test]
-    fn a_list_names_its_entries_and_star_names_all() {
-        assert!(list_names("*", "shop"));
-        assert!(list_names("a, shop ,b", "shop"));
-        assert!(!list_names("a,b", "shop"));
-        assert!(!list_names("", "shop"));
-    }
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, SqlResult, required};
 use crate::pg::time::interval_micros;
 use crate::pg::trigger::Event;
 use crate::pg::{Oid, cache, catalog, role, spi, xact};
-use crate::queue::options::{at_least_zero, check_priority};
+use crate::queue::limits::{at_least_zero, check_priority};
 use crate::queue::{self, Queue};
 use pgrx::pg_sys;
 use pgrx::prelude::*;

@@ -10,7 +10,7 @@ use crate::pg::entry::Call;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros, interval_micros};
 use crate::pg::{Datum, Oid, array, catalog, role, spi};
-use crate::queue::options::{at_least_zero, check_max_attempts, check_priority};
+use crate::queue::limits::{at_least_zero, check_max_attempts, check_priority};
 use crate::queue::{self, Column, Queue, quoted};
 use crate::{raw_function, settings, wake};
 use pgrx::pg_sys;

@@ -139,14 +139,3 @@ pub fn in_subtransaction<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
         outcome
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn sqlstates_are_unpacked() {
-        // division_by_zero, packed six bits a character from the lowest.
-        let packed =
-            "22012".bytes().enumerate().fold(0, |code, (i, c)| code | (i32::from(c - b'0') << (6 * i)));
-        assert_eq!(super::unpack_sqlstate(packed), "22012");
-    }
-}

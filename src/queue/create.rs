@@ -1,6 +1,6 @@
 //! Making, changing and removing queues.
 
-use super::options::{Given, check_lease};
+use super::limits::Given;
 use super::{HEADER, Queue, STATES, open_owned, quoted};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::{Micros, interval_micros};
@@ -226,7 +226,6 @@ fn alter_queue(
         keep_done: micros(keep_done),
     };
     given.check()?;
-    check_lease(given.lease)?;
     let sql = format!(
         "UPDATE queue.queues SET
              max_attempts = coalesce($2, max_attempts), backoff = coalesce($3 {INTERVAL}, backoff),

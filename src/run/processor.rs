@@ -1,9 +1,7 @@
 //! A registered processor: finding its function, and calling it.
 
-use crate::error::Error;
 use crate::pg::interrupt::StatementTimer;
 use crate::pg::spi::{self, Plan};
-use crate::pg::time::Micros;
 use crate::pg::{Datum, Oid, array};
 use crate::queue::{self, Queue};
 use pgrx::pg_sys;
@@ -136,18 +134,4 @@ impl Processor {
         }
         vec![result; jobs]
     }
-}
-
-/// Checks a processor's limits.
-pub fn check_limits(batch_size: i32, parallelism: i32, timeout: Option<Micros>) -> Result<(), Error> {
-    if !(1..=10_000).contains(&batch_size) {
-        return Err(Error::out_of_range("batch_size must be between 1 and 10000"));
-    }
-    if !(1..=64).contains(&parallelism) {
-        return Err(Error::out_of_range("parallelism must be between 1 and 64"));
-    }
-    if timeout.is_some_and(|micros| micros <= 0) {
-        return Err(Error::out_of_range("timeout must be greater than zero"));
-    }
-    Ok(())
 }

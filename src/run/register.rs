@@ -1,9 +1,9 @@
 //! `register_processor` and `unregister_processor`.
 
-use super::processor::check_limits;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::interval_micros;
 use crate::pg::{Oid, catalog, role, spi};
+use crate::queue::limits::check_processor;
 use crate::queue::{self, Queue};
 use crate::wake;
 use pgrx::pg_sys;
@@ -26,7 +26,7 @@ fn register_processor(
     let parallelism = required("parallelism", parallelism)?;
     let load_balanced = required("load_balanced", load_balanced)?;
     let timeout = timeout.as_ref().map(interval_micros);
-    check_limits(batch_size, parallelism, timeout)?;
+    check_processor(batch_size, parallelism, timeout)?;
     spi::connect(|| {
         let queue = queue::open_owned(oid)?;
         let (name, shape) = check_function(&queue, processor)?;

@@ -16,6 +16,7 @@ pub mod careful;
 pub mod control;
 pub mod launcher;
 pub mod main_loop;
+pub mod names;
 pub mod scheduler;
 pub mod shared;
 pub mod unshared;

@@ -1,0 +1,14 @@
+//! The pure modules of queue_ext, compiled without the rest: their unit tests stand in the modules
+//! themselves. They cannot run in the extension's own crate, which links only inside a server.
+#![allow(dead_code)]
+
+#[path = "../../../src/run/balance.rs"]
+mod balance;
+#[path = "../../../src/queue/limits.rs"]
+mod limits;
+#[path = "../../../src/worker/names.rs"]
+mod names;
+#[path = "../../../src/run/outcome.rs"]
+mod outcome;
+#[path = "../../../src/enqueue/spec.rs"]
+mod spec;
