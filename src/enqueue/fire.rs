@@ -84,6 +84,9 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
         .into());
     }
     spi::connect(|| {
+        if !firing.for_each_row() {
+            firing.register_transition_tables();
+        }
         let compiled = compiled(&firing, wanted)?;
         if compiled.ignore_own && run::current_queue() == Some(compiled.queue) {
             return Ok(call.no_row());
@@ -93,7 +96,6 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
                 let (old, new) = firing.rows();
                 compiled.plan.execute(&[new, old]);
             } else {
-                firing.register_transition_tables();
                 compiled.plan.execute(&[]);
             }
         };
@@ -119,9 +121,6 @@ fn compiled(
     let shape = Shape { event: firing.event(), for_each_row: firing.for_each_row(), table: firing.table() };
     let sql = statement(&queue, &wanted, &shape)?;
     let prepare = || {
-        if !shape.for_each_row {
-            firing.register_transition_tables();
-        }
         let _planner = role::Planner::without_nested_loops();
         Plan::prepare(&sql, &shape.parameter_types())
     };

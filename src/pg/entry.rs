@@ -1,7 +1,12 @@
 //! Entry points that pgrx's `#[pg_extern]` has no shape for: set-returning functions that fill a
 //! tuplestore, procedures that commit, triggers, background workers.
 
+use super::failure;
+use crate::error::SqlResult;
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReportable};
+use std::panic::AssertUnwindSafe;
+use std::ptr::NonNull;
 
 /// Declares `name` as a C function of SQL whose body gets a [`Call`] and returns `SqlResult<Datum>`.
 #[macro_export]
@@ -16,12 +21,10 @@ macro_rules! raw_function {
             }
             #[allow(unsafe_code)]
             #[unsafe(export_name = stringify!($name))]
-            #[pgrx::pg_guard]
             unsafe extern "C-unwind" fn call(fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
-                use pgrx::pg_sys::panic::ErrorReportable;
-                // SAFETY: Postgres calls with a valid call record, which lives through the call.
-                let call = unsafe { $crate::pg::entry::Call::new(fcinfo) };
-                $body(&call).unwrap_or_report()
+                // SAFETY: Postgres calls with a valid call record, which lives through the call; nothing
+                // with a destructor is on this frame.
+                unsafe { $crate::pg::entry::at_edge(fcinfo, $body) }
             }
         };
     };
@@ -40,6 +43,62 @@ macro_rules! worker_main {
             }
         };
     };
+}
+
+/// How the body of a raw function failed.
+enum Problem {
+    /// By an ERROR of Postgres, remembered in full.
+    Postgres(NonNull<pg_sys::ErrorData>),
+    /// By an error of ours, or a panic.
+    Other(Box<dyn std::any::Any + Send>),
+}
+
+/// Runs the body of a raw function between C and Rust. An ERROR of Postgres that passes through goes on
+/// as it was, with position, constraint name and context, which pgrx's own guard would drop.
+///
+/// # Safety
+/// Called by a function that Postgres calls and that has nothing with a destructor on its frame.
+pub unsafe fn at_edge(
+    fcinfo: pg_sys::FunctionCallInfo,
+    body: fn(&Call) -> SqlResult<pg_sys::Datum>,
+) -> pg_sys::Datum {
+    // SAFETY: all Rust frames of the body are gone when either of the two raises: by the contract only
+    // frames without destructors are left to jump over.
+    unsafe {
+        match run_body(fcinfo, body) {
+            Ok(datum) => datum,
+            Err(Problem::Postgres(error)) => {
+                ThrowErrorData(error.as_ptr());
+                unreachable!("ThrowErrorData returned from an ERROR")
+            }
+            Err(Problem::Other(payload)) => {
+                pg_sys::submodules::panic::pgrx_extern_c_guard(move || std::panic::resume_unwind(payload))
+            }
+        }
+    }
+}
+
+// Declared here as it is: pgrx's binding would catch the very error it raises.
+unsafe extern "C-unwind" {
+    fn ThrowErrorData(error: *mut pg_sys::ErrorData);
+}
+
+fn run_body(
+    fcinfo: pg_sys::FunctionCallInfo,
+    body: fn(&Call) -> SqlResult<pg_sys::Datum>,
+) -> Result<pg_sys::Datum, Problem> {
+    let work = || {
+        // SAFETY: the record of the call in progress.
+        let call = unsafe { Call::new(fcinfo) };
+        body(&call).unwrap_or_report()
+    };
+    std::panic::catch_unwind(AssertUnwindSafe(|| failure::remembering(work))).map_err(|payload| {
+        let from_postgres = matches!(payload.downcast_ref(), Some(CaughtError::PostgresError(_)));
+        match failure::take_latest() {
+            Some(error) if from_postgres => Problem::Postgres(error),
+            _ => Problem::Other(payload),
+        }
+    })
 }
 
 /// One call of a raw function.

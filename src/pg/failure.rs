@@ -5,7 +5,8 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use serde::Serialize;
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::ptr::NonNull;
 
 /// An error as it is kept on an error row.
 #[derive(Debug, Clone, Serialize)]
@@ -49,8 +50,18 @@ impl Failure {
             message: report.message().into(),
             detail: report.detail().map(Into::into),
             hint: report.hint().map(Into::into),
-            context: CONTEXT.with(|c| c.borrow_mut().take()),
+            context: latest_context(),
         }
+    }
+}
+
+fn latest_context() -> Option<String> {
+    let latest = take_latest()?;
+    // SAFETY: set since the work began, in memory of the transaction that is still open; the text is
+    // null or NUL-terminated.
+    unsafe {
+        let context = latest.as_ref().context;
+        (!context.is_null()).then(|| std::ffi::CStr::from_ptr(context).to_string_lossy().into_owned())
     }
 }
 
@@ -66,53 +77,74 @@ fn unpack_sqlstate(mut code: i32) -> String {
 }
 
 thread_local! {
-    /// Call stack of the latest ERROR: pgrx drops it when it turns an error into a panic.
-    static CONTEXT: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The latest ERROR in full: pgrx keeps only part of it when it turns it into a panic. Lives in the
+    /// transaction's memory, so it is read before the transaction ends, or not at all.
+    static LATEST: Cell<*mut pg_sys::ErrorData> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// Called by Postgres for the error being built, after all inner callbacks have added their lines.
+/// The latest ERROR, once.
+pub fn take_latest() -> Option<NonNull<pg_sys::ErrorData>> {
+    NonNull::new(LATEST.replace(std::ptr::null_mut()))
+}
+
+/// Called by Postgres for the error being built, after the callbacks of inner functions have added
+/// their lines.
 #[pg_guard]
-unsafe extern "C-unwind" fn remember_context(_arg: *mut std::ffi::c_void) {
+unsafe extern "C-unwind" fn remember(_arg: *mut std::ffi::c_void) {
     // SAFETY: called from errfinish, so there is an error to copy; ErrorContext, which is current,
     // must not receive the copy, hence the switch.
     unsafe {
-        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        let memory = if pg_sys::TopTransactionContext.is_null() {
+            pg_sys::TopMemoryContext
+        } else {
+            pg_sys::TopTransactionContext
+        };
+        let before = pg_sys::MemoryContextSwitchTo(memory);
         let data = pg_sys::CopyErrorData();
         pg_sys::MemoryContextSwitchTo(before);
         if (*data).elevel >= PgLogLevel::ERROR as i32 {
-            let text = (!(*data).context.is_null())
-                .then(|| std::ffi::CStr::from_ptr((*data).context).to_string_lossy().into_owned());
-            CONTEXT.with(|c| *c.borrow_mut() = text);
+            LATEST.set(data);
+        } else {
+            pg_sys::FreeErrorData(data);
         }
-        pg_sys::FreeErrorData(data);
     }
 }
 
-/// Runs `work` with the error's context remembered, without a subtransaction: after an `Err` the
-/// caller must abort the transaction.
-pub fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
-    CONTEXT.with(|c| c.borrow_mut().take());
-    // SAFETY: plain reads of the backend's own globals.
-    let (memory, owner, previous) =
-        unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner, pg_sys::error_context_stack) };
-    let mut callback = pg_sys::ErrorContextCallback {
-        previous,
-        callback: Some(remember_context),
-        arg: std::ptr::null_mut(),
-    };
-    let mut work = Some(work);
-    let outcome = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
-        // SAFETY: `callback` outlives the work, and the stack is put back in both outcomes.
-        unsafe { pg_sys::error_context_stack = &raw mut callback };
-        Ok(work.take().expect("called once")())
-    }))
-    .catch_others(|caught| Err(Failure::of(&caught)))
-    .catch_rust_panic(|caught| Err(Failure::of(&caught)))
-    .execute();
-    // SAFETY: both contexts are older than `work`, so they still exist.
+/// Remembers errors in full while `work` runs.
+pub fn remembering<R>(work: impl FnOnce() -> R) -> R {
+    LATEST.set(std::ptr::null_mut());
+    // SAFETY: the callback's record outlives the work; pgrx and the code below put the stack back on
+    // the way out, with and without an error.
     unsafe {
-        pg_sys::error_context_stack = previous;
-        if outcome.is_err() {
+        let previous = pg_sys::error_context_stack;
+        let mut callback =
+            pg_sys::ErrorContextCallback { previous, callback: Some(remember), arg: std::ptr::null_mut() };
+        let _restore = RestoreStack(previous);
+        pg_sys::error_context_stack = &raw mut callback;
+        work()
+    }
+}
+
+struct RestoreStack(*mut pg_sys::ErrorContextCallback);
+
+impl Drop for RestoreStack {
+    fn drop(&mut self) {
+        // SAFETY: the stack as it was before, whose records are older than this value.
+        unsafe { pg_sys::error_context_stack = self.0 };
+    }
+}
+
+/// Runs `work` and catches what it raises, without a subtransaction: after an `Err` the caller must
+/// abort the transaction.
+pub fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
+    // SAFETY: plain reads of the backend's own globals.
+    let (memory, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
+    let outcome = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| Ok(remembering(work))))
+        .catch_others(|caught| Err(Failure::of(&caught)))
+        .execute();
+    if outcome.is_err() {
+        // SAFETY: both are older than `work`, so they still exist.
+        unsafe {
             pg_sys::CurrentMemoryContext = memory;
             pg_sys::CurrentResourceOwner = owner;
         }

@@ -36,7 +36,7 @@ pub fn install(listeners: &'static Listeners) {
     }
 }
 
-#[pg_guard]
+/// Called for nearly everything, so what does not concern us passes through untouched.
 unsafe extern "C-unwind" fn on_object_access(
     access: pg_sys::ObjectAccessType::Type,
     class: Oid,
@@ -44,23 +44,54 @@ unsafe extern "C-unwind" fn on_object_access(
     sub: i32,
     arg: *mut std::ffi::c_void,
 ) {
-    // SAFETY: passes on what it was given.
+    // SAFETY: passes on what it was given; nothing with a destructor is on this frame.
     unsafe {
         if let Some(previous) = STATE.access.get() {
             previous(access, class, object, sub, arg);
         }
+        if access == pg_sys::ObjectAccessType::OAT_DROP && class == pg_sys::ExtensionRelationId {
+            on_extension_drop(object);
+        }
     }
-    if access == pg_sys::ObjectAccessType::OAT_DROP
-        && class == pg_sys::ExtensionRelationId
-        && super::catalog::extension_oid() == Some(object)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_extension_drop(extension: Oid) {
+    if super::catalog::extension_oid() == Some(extension)
         && let Some(listeners) = STATE.listeners.get()
     {
         (listeners.extension_dropped)();
     }
 }
 
-#[pg_guard]
-#[allow(clippy::too_many_arguments)]
+type Utility = unsafe extern "C-unwind" fn(
+    *mut pg_sys::PlannedStmt,
+    *const std::ffi::c_char,
+    bool,
+    pg_sys::ProcessUtilityContext::Type,
+    pg_sys::ParamListInfo,
+    *mut pg_sys::QueryEnvironment,
+    *mut pg_sys::DestReceiver,
+    *mut pg_sys::QueryCompletion,
+);
+
+// Declared here as it is: pgrx's binding would catch errors and lose their position and context, for
+// every utility statement of the server.
+unsafe extern "C-unwind" {
+    fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const std::ffi::c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        dest: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
+
+/// Called for every utility statement. Those that do not concern us pass straight through: no guard, no
+/// destructor on the frame, so that an ERROR passes through as it is.
 unsafe extern "C-unwind" fn on_utility(
     statement: *mut pg_sys::PlannedStmt,
     text: *const std::ffi::c_char,
@@ -73,28 +104,50 @@ unsafe extern "C-unwind" fn on_utility(
 ) {
     // SAFETY: passes on what it was given; the statement's node is valid.
     unsafe {
+        let next: Utility = STATE.utility.get().unwrap_or(standard_ProcessUtility);
+        if concerns_a_database((*(*statement).utilityStmt).type_) {
+            on_database_utility(statement, text, read_only_tree, context, params, environment, dest, completion);
+        } else {
+            next(statement, text, read_only_tree, context, params, environment, dest, completion);
+        }
+    }
+}
+
+fn concerns_a_database(tag: pg_sys::NodeTag) -> bool {
+    matches!(
+        tag,
+        pg_sys::NodeTag::T_DropdbStmt
+            | pg_sys::NodeTag::T_CreatedbStmt
+            | pg_sys::NodeTag::T_AlterDatabaseStmt
+            | pg_sys::NodeTag::T_RenameStmt
+    )
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn on_database_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    text: *const std::ffi::c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    dest: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: passes on what it was given. The next function is called through pgrx's boundary, so that
+    // an ERROR unwinds and the database is released.
+    unsafe {
         let database = claimed_database((*statement).utilityStmt);
         let listeners = STATE.listeners.get();
         if let (Some(database), Some(listeners)) = (database, listeners) {
             (listeners.database_claimed)(database);
         }
-        let guard = Release { database, listeners };
-        match STATE.utility.get() {
-            Some(previous) => {
-                previous(statement, text, read_only_tree, context, params, environment, dest, completion);
-            }
-            None => pg_sys::standard_ProcessUtility(
-                statement,
-                text,
-                read_only_tree,
-                context,
-                params,
-                environment,
-                dest,
-                completion,
-            ),
-        }
-        drop(guard);
+        let _release = Release { database, listeners };
+        let next: Utility = STATE.utility.get().unwrap_or(standard_ProcessUtility);
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            next(statement, text, read_only_tree, context, params, environment, dest, completion)
+        });
     }
 }
 

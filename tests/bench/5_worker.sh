@@ -1,7 +1,7 @@
 # Work inside the server with a function that does nothing. By hand: a procedure in a loop, which is the quickest
 # that SQL has, though there one failing job takes its whole batch with it.
 sql -f tests/bench/worker.sql >/dev/null
-jobs=200000
+jobs=100000
 
 by_hand() {
     sql -c "CALL fill('hand', $jobs)" -c 'VACUUM ANALYZE hand'

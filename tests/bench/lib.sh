@@ -1,8 +1,8 @@
 # What the measurements share. Each of them is a pair of functions that print one number: by hand, and with queue_ext.
 shopt -s inherit_errexit
 
-rounds=3
-seconds=2
+rounds=5
+seconds=1
 
 sql() { psql --no-psqlrc -qAt -v ON_ERROR_STOP=1 "$@"; }
 
@@ -16,21 +16,21 @@ bench() {
 # Nothing is no number: what was to be measured has failed.
 times() { awk -v a="$1" -v b="$2" 'BEGIN { if (b == "") exit 1; print a * b }'; }
 
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { print a / b }'; }
+
 median() { printf '%s\n' "$@" | sort -g | sed -n "$((($# + 1) / 2))p"; }
 
-# compare LABEL BY_HAND WITH_QUEUE_EXT: rates, in turn so that the noise of the machine hits both alike.
+# compare LABEL BY_HAND WITH_QUEUE_EXT: rates, in turn. The ratio is the median of each round's own, since what else
+# the machine does hits both of one round alike, but not all rounds.
 compare() {
-    local by_hand=() ours=() value i
+    local by_hand=() ours=() ratios=() i
     for ((i = 0; i < rounds; i++)); do
-        value=$($2)
-        by_hand+=("$value")
-        value=$($3)
-        ours+=("$value")
+        by_hand[i]=$($2)
+        ours[i]=$($3)
+        ratios[i]=$(ratio "${ours[i]}" "${by_hand[i]}")
     done
-    rate_row "$1" "$(median "${by_hand[@]}")" "$(median "${ours[@]}")"
+    printf '| %s | %.0f/s | %.0f/s | %.2f |\n' "$1" "$(median "${by_hand[@]}")" "$(median "${ours[@]}")" "$(median "${ratios[@]}")"
 }
 
-rate_row() { awk -v l="$1" -v h="$2" -v o="$3" 'BEGIN { printf "| %s | %.0f/s | %.0f/s | %.2f |\n", l, h, o, o / h }'; }
-
 # The ratio of times is turned round, so that above 1 is better everywhere.
-time_row() { awk -v l="$1" -v h="$2" -v o="$3" 'BEGIN { printf "| %s | %.2f ms | %.2f ms | %.2f |\n", l, h, o, h / o }'; }
+time_row() { printf '| %s | %.2f ms | %.2f ms | %.2f |\n' "$1" "$2" "$3" "$(ratio "$2" "$3")"; }

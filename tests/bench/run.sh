@@ -13,7 +13,7 @@ sql -f tests/bench/schema.sql >/dev/null
 model=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)
 cat <<END
 $("$PG_CONFIG" --version), synchronous_commit=$(sql -c 'SHOW synchronous_commit'), fsync=$(sql -c 'SHOW fsync'); $(nproc) cores (${model:-unknown}); medians of $rounds rounds in turn.
-Rates: more is better. Ratio: above 1, queue_ext is the better one.
+Ratio: above 1, queue_ext is the better one (median of the ratios of the rounds).
 
 | measurement | hand-written | queue_ext | ratio |
 |---|---|---|---|

@@ -6,6 +6,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../setup/cluster.sh"
 
+# pgrx would add a stack trace to each error's detail.
+unset RUST_BACKTRACE
 mode=${1:?preload or nopreload}
 shift
 cluster_start "$mode" max_prepared_transactions=10

@@ -7,6 +7,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/../setup/cluster.sh"
 
+# pgrx would add a stack trace to each error's detail.
+unset RUST_BACKTRACE
 mode=${1:?preload, nopreload or running}
 shift
 [ "$mode" = running ] || cluster_start "$mode"

@@ -55,7 +55,6 @@ SELECT count(*) FROM source;
 
 -- Created again: the old tables are no queues, and are in nobody's way.
 CREATE EXTENSION queue_ext;
-SELECT * FROM test.fails('SELECT 1') WHERE to_regprocedure('test.fails(text)') IS NOT NULL;
 SELECT queue.enqueue('mail');
 \echo :LAST_ERROR_SQLSTATE
 SELECT queue.create_queue('mail');

@@ -21,9 +21,6 @@ SELECT state, recipient, priority FROM mail WHERE recipient LIKE 'copied%' ORDER
 SELECT state, count(*) FROM mail GROUP BY 1 ORDER BY 1;
 INSERT INTO mail (recipient, run_at) SELECT 'many ' || i, CASE WHEN i % 2 = 0 THEN timestamptz '2100-01-01' END FROM generate_series(1, 1000) i;
 SELECT state, count(*) FROM mail WHERE recipient LIKE 'many%' GROUP BY 1 ORDER BY 1;
--- Into the partition itself, which the functions do for speed.
-INSERT INTO mail_ready (recipient, run_at) VALUES ('straight later', '2100-01-01'), ('straight', NULL);
-SELECT state, recipient FROM mail WHERE recipient LIKE 'straight%' ORDER BY id;
 
 -- Handed out in order of priority, then arrival; never what is for later.
 SELECT recipient FROM queue.pop_as(NULL::mail, 6);
