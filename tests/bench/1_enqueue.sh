@@ -8,6 +8,6 @@ for clients in 1 4; do
     insert_hand() { empty_and_bench "$clients" "$(insert_into hand)"; }
     insert_ours() { empty_and_bench "$clients" "$(insert_into mail)"; }
     enqueue_ours() { empty_and_bench "$clients" "$enqueue"; }
-    compare "plain INSERT, $clients client(s)" insert_hand insert_ours
-    compare "queue.enqueue against INSERT, $clients client(s)" insert_hand enqueue_ours
+    compare "plain INSERT, clients: $clients" insert_hand insert_ours
+    compare "queue.enqueue against INSERT, clients: $clients" insert_hand enqueue_ours
 done
