@@ -3,10 +3,6 @@ pop_by_hand() {
     echo "DELETE FROM hand h USING (SELECT ctid FROM hand WHERE state = 'ready' ORDER BY priority, id
           FOR UPDATE SKIP LOCKED LIMIT $1) next WHERE h.ctid = next.ctid RETURNING h.*;"
 }
-full_and_bench() {
-    sql -c "CALL fill('$1', 100000)" -c "VACUUM ANALYZE $1"
-    bench 1 "$2" --transactions="$3"
-}
 
 pop_100_hand() { times 100 "$(full_and_bench hand "$(pop_by_hand 100)" 1000)"; }
 pop_100_ours() { times 100 "$(full_and_bench mail "SELECT * FROM queue.pop('mail', 100);" 1000)"; }

@@ -13,6 +13,12 @@ bench() {
         { cat "$PGDATA/pgbench.err" >&2; return 1; }
 }
 
+# full_and_bench QUEUE SCRIPT TRANSACTIONS: the same, on a queue of 100,000 jobs.
+full_and_bench() {
+    sql -c "CALL fill('$1', 100000)" -c "VACUUM ANALYZE $1"
+    bench 1 "$2" --transactions="$3"
+}
+
 # Nothing is no number: what was to be measured has failed.
 times() { awk -v a="$1" -v b="$2" 'BEGIN { if (b == "") exit 1; print a * b }'; }
 
