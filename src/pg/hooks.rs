@@ -106,7 +106,16 @@ unsafe extern "C-unwind" fn on_utility(
     unsafe {
         let next: Utility = STATE.utility.get().unwrap_or(standard_ProcessUtility);
         if concerns_a_database((*(*statement).utilityStmt).type_) {
-            on_database_utility(statement, text, read_only_tree, context, params, environment, dest, completion);
+            on_database_utility(
+                statement,
+                text,
+                read_only_tree,
+                context,
+                params,
+                environment,
+                dest,
+                completion,
+            );
         } else {
             next(statement, text, read_only_tree, context, params, environment, dest, completion);
         }

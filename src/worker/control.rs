@@ -108,7 +108,15 @@ fn start_unshared() -> Result<bool, Error> {
     let name = format!("{SCHEDULER}: {}", catalog::database_name(database));
     let handle =
         bgworker::start(&name, SCHEDULER, "queue_ext_scheduler", start).ok_or(Error::NoWorkerSlot)?;
-    if handle.wait_for_start() { Ok(true) } else { Err(Error::NoWorkerSlot) }
+    // Until it is connected the next call, or stop_workers, would not find it.
+    let deadline = now() + PATIENCE;
+    while handle.wait_for_start() && now() < deadline {
+        if unshared::running_scheduler().is_some() {
+            return Ok(true);
+        }
+        latch::sleep(Some(20));
+    }
+    Err(Error::NoWorkerSlot)
 }
 
 /// `queue.stop_workers`

@@ -123,7 +123,10 @@ fn run_queue(oid: Oid) {
 pub fn running_scheduler() -> Option<i32> {
     const RUNNING: &str = "
         SELECT pid FROM pg_stat_activity WHERE datid = $1 AND backend_type = 'queue_ext scheduler' LIMIT 1";
-    let rows =
-        queue::as_extension(|| spi::run(RUNNING, &[pg_sys::OIDOID], &[spi::arg(catalog::my_database())]));
+    let rows = queue::as_extension(|| {
+        // The view would show what was read first in the transaction.
+        spi::run("SELECT pg_stat_clear_snapshot()", &[], &[]);
+        spi::run(RUNNING, &[pg_sys::OIDOID], &[spi::arg(catalog::my_database())])
+    });
     (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
 }
