@@ -341,6 +341,7 @@ impl Scheduler {
             }
         }
         self.retire_unwanted(&wanted);
+        self.wake_wanted();
         let mut short = false;
         for (role, count) in wanted {
             let mut have =
@@ -357,6 +358,15 @@ impl Scheduler {
             }
         }
         short
+    }
+
+    /// Wakes a worker for each queue that has work and may have one more: a resumed queue, a risen target.
+    fn wake_wanted(&self) {
+        for (_, slot) in self.shared.queues_of(self.database) {
+            if slot.has_work() && slot.active.load(SeqCst) < slot.target.load(SeqCst).max(1) {
+                self.shared.wake_worker(slot);
+            }
+        }
     }
 
     fn may_try(&self, role: u32) -> bool {

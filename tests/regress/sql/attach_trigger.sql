@@ -38,7 +38,7 @@ SELECT n FROM jobs();
 -- By statement, with transition tables of the names it expects.
 DROP TRIGGER enqueue ON orders;
 CREATE TRIGGER enqueue_i AFTER INSERT ON orders REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION queue.enqueue_from_trigger('mail', 'condition=new.total > 0', 'set={"n": "new.id"}');
+    FOR EACH STATEMENT EXECUTE FUNCTION queue.enqueue_from_trigger('attach_trigger.mail', 'condition=new.total > 0', 'set={"n": "new.id"}');
 CREATE TRIGGER enqueue_d AFTER DELETE ON orders REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION queue.enqueue_from_trigger('mail', 'set={"n": "-old.id"}');
 CREATE TRIGGER enqueue_u AFTER UPDATE ON orders REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows

@@ -28,7 +28,7 @@ SELECT DISTINCT state, attempt, run_at - clock_timestamp() BETWEEN '170 s' AND '
 UPDATE q SET who = 'cured' WHERE who = 'bad 50';
 SELECT due();
 CALL queue.run('q');
-SELECT state, who, attempt, run_at, finished_at IS NOT NULL AS finished FROM q ORDER BY id;
+SELECT state, who, attempt, finished_at IS NOT NULL AS finished FROM q ORDER BY id;
 SELECT count(*) FROM done WHERE who = 'cured';
 SELECT attempt, sqlstate, message, detail, hint, context, failed_at <= clock_timestamp() AS stamped, job ->> 'who' AS who
 FROM queue.errors WHERE queue = 'q'::regclass ORDER BY id LIMIT 1;
@@ -50,7 +50,7 @@ INSERT INTO q (who, payload) SELECT command, jsonb_build_object('command', comma
     ('SELECT (SELECT process_errors.returns_two())'), ('COMMIT'), ('ROLLBACK'), ('SAVEPOINT s'), ('VACUUM'),
     ($$DO 'BEGIN RAISE EXCEPTION USING MESSAGE = ''''; END'$$), ($$DO 'BEGIN RAISE EXCEPTION ''юникод %'', repeat(''я'', 5); END'$$),
     ($$DO 'BEGIN RAISE assert_failure; END'$$), ($$DO 'BEGIN RAISE query_canceled; END'$$), ('SET transaction_read_only = on'),
-    ($$DO 'BEGIN RAISE NOTICE ''only a notice''; END'$$), ($$SELECT pg_catalog.set_config('search_path', 'nowhere', false)$$), ('SELECT 1 -- last')) v (command);
+    ($$DO 'BEGIN RAISE NOTICE ''only a notice''; END'$$), ('SELECT 1 -- last')) v (command);
 CALL queue.run('q');
 SELECT job ->> 'who' AS command, sqlstate, message, detail, hint FROM queue.errors WHERE queue = 'q'::regclass ORDER BY id;
 SELECT who FROM done ORDER BY who COLLATE "C";

@@ -56,7 +56,7 @@ UPDATE q SET priority = 0 WHERE who = 'leased';
 SELECT payload FROM queue.dequeue('q');
 SELECT queue.cancel('q', id_of('ready')), queue.cancel('q', id_of('leased')), queue.cancel('q', id_of('scheduled'));
 SELECT queue.cancel('q', id_of('ready')) AS twice, queue.ack('q', id_of('leased'), 1) AS late_ack;
-SELECT state, who, attempt, lease_until, run_at FROM q ORDER BY id;
+SELECT state, who, attempt, lease_until FROM q ORDER BY id;
 SELECT sqlstate, message, job ->> 'who' AS who FROM queue.errors WHERE queue = 'q'::regclass ORDER BY id;
 CALL queue.run('q');
 SELECT state, who FROM q ORDER BY id;

@@ -128,6 +128,15 @@ END $$;
 SELECT queue.register_processor('messy', 'mess(messy)', batch_size => 1, load_balanced => false);
 INSERT INTO messy (n) VALUES (1), (2);
 CALL queue.run('messy');
+CREATE OR REPLACE FUNCTION mess(job messy) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO process_run.seen VALUES ('messy', current_setting('search_path'));
+    SET search_path = nowhere;
+    SET work_mem = '77MB';
+END $$;
+INSERT INTO messy (n) VALUES (3), (4);
+CALL queue.run('messy');
+SHOW work_mem;
 SELECT how FROM seen WHERE who = 'messy';
 SHOW search_path;
 SELECT state, count(*) FROM messy GROUP BY 1;

@@ -20,7 +20,7 @@ SELECT due();
 -- The last attempt: an error row, with what each attempt said.
 SELECT attempt FROM queue.dequeue('q');
 SELECT queue.nack('q', :id, 3, 'the last');
-SELECT state, attempt, run_at, lease_until, finished_at IS NOT NULL AS finished FROM q;
+SELECT state, attempt, lease_until, finished_at IS NOT NULL AS finished FROM q;
 SELECT e ->> 'attempt' AS attempt, e ->> 'message' AS message, e ->> 'sqlstate' AS sqlstate, e ? 'failed_at' AS stamped
 FROM q, jsonb_array_elements(errors) WITH ORDINALITY j (e, n) ORDER BY n;
 SELECT queue, id = :id AS same, attempt, sqlstate, message, detail, hint, context, failed_at <= now() AS stamped, job ->> 'who' AS who FROM queue.errors WHERE queue = 'q'::regclass;
