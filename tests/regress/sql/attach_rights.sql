@@ -98,3 +98,5 @@ UPDATE counter SET n = 0 WHERE id = 1;
 CALL queue.run('own', 5);
 SELECT * FROM counter ORDER BY id;
 SELECT count(*) FROM own;
+SELECT queue.detach('counter', 'own');
+SELECT queue.purge('own');
