@@ -75,7 +75,7 @@ pub fn start(name: &str, kind: &str, function: &str, start: Start) -> Option<Han
         let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
         let registered = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
         pg_sys::MemoryContextSwitchTo(before);
-        registered.then_some(Handle(handle))
+        registered.then(|| Handle(handle))
     }
 }
 

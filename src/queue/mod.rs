@@ -56,6 +56,8 @@ pub struct Queue {
     /// The queue's own columns, after the header.
     pub columns: Vec<Column>,
     pub options: Options,
+    /// Which registration of a processor is in force: changes with each.
+    pub registration: Option<String>,
     plans: RefCell<HashMap<String, Rc<Plan>>>,
 }
 
@@ -105,8 +107,9 @@ const LOAD: &str = "
     SELECT n.nspname::text, c.relname::text, c.relowner, c.reltype, t.typarray,
            q.max_attempts, extract(epoch FROM q.backoff)::float8, q.backoff_factor,
            extract(epoch FROM q.backoff_max)::float8, extract(epoch FROM q.lease)::float8,
-           extract(epoch FROM q.keep_done)::float8, q.paused
+           extract(epoch FROM q.keep_done)::float8, q.paused, p.xmin::text
     FROM queue.queues q
+    LEFT JOIN queue.processors p ON p.queue = q.queue
     JOIN pg_class c ON c.oid = q.queue
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_type t ON t.oid = c.reltype
@@ -137,6 +140,7 @@ fn load(oid: Oid) -> Result<Queue, Error> {
             row_array_type: found.get(0, 5).unwrap_or(Oid::INVALID),
             columns,
             options: Options::of_row(&found, 6),
+            registration: found.get(0, 13),
             plans: RefCell::new(HashMap::new()),
         })
     })

@@ -29,6 +29,8 @@ pub struct Processor {
     /// Returns an array: with f(mail[]), one result a job.
     pub returns_array: bool,
     pub returns_void: bool,
+    /// As `Queue::registration`.
+    pub registration: String,
 }
 
 // By name first: after a restore the oid is another's. By oid second, which follows a rename. Either
@@ -36,7 +38,8 @@ pub struct Processor {
 const FIND: &str = "
     SELECT quote_ident(n.nspname) || '.' || quote_ident(f.proname), p.shape, p.role::oid, p.batch_size,
            p.parallelism, p.load_balanced,
-           ceil(extract(epoch FROM p.timeout) * 1000)::float8, r.typcategory = 'A', f.prorettype = 'void'::regtype
+           ceil(extract(epoch FROM p.timeout) * 1000)::float8, r.typcategory = 'A', f.prorettype = 'void'::regtype,
+           p.xmin::text
     FROM queue.processors p
     JOIN pg_class c ON c.oid = p.queue
     JOIN pg_type t ON t.oid = c.reltype
@@ -67,6 +70,7 @@ pub fn find(queue: Oid) -> Option<Processor> {
         timeout_ms: rows.get::<f64>(0, 7).map(|ms| ms.clamp(1.0, f64::from(i32::MAX)) as i32),
         returns_array: rows.get(0, 8)?,
         returns_void: rows.get(0, 9)?,
+        registration: rows.get(0, 10)?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::interval_micros;
-use crate::pg::{Oid, catalog, role, spi};
+use crate::pg::{Oid, cache, catalog, role, spi};
 use crate::queue::limits::check_processor;
 use crate::queue::{self, Queue};
 use crate::wake;
@@ -68,6 +68,7 @@ fn register_processor(
         if queue::as_extension(|| spi::run(REGISTER, &types, &args)).is_empty() {
             return Err(Error::AlreadyRegistered(queue.name.clone()).into());
         }
+        cache::announce(oid);
         wake::configuration_changed();
         wake::enqueued(oid);
         Ok(())
@@ -136,6 +137,7 @@ fn unregister_processor(queue: Option<Oid>) -> SqlResult<()> {
         if queue::as_extension(|| spi::run(UNREGISTER, &[pg_sys::REGCLASSOID], &[spi::arg(oid)])).is_empty() {
             return Err(Error::NotRegistered(queue.name.clone()).into());
         }
+        cache::announce(oid);
         wake::configuration_changed();
         Ok(())
     })

@@ -121,9 +121,11 @@ fn run_claim(
     observer: &mut dyn Observer,
 ) -> Result<Report, Failure> {
     session.transaction(|| match queue::open(queue) {
-        Ok(queue) => batch::run(&queue, processor, claim, observer),
-        // Dropped since we looked: nothing to do.
-        Err(_) => Report::default(),
+        Ok(queue) if queue.registration.as_ref() == Some(&processor.registration) => {
+            batch::run(&queue, processor, claim, observer)
+        }
+        // Dropped, unregistered or registered anew since we looked: nothing to do here.
+        _ => Report::default(),
     })
 }
 

@@ -10,7 +10,8 @@ source "$here/../setup/cluster.sh"
 unset RUST_BACKTRACE
 mode=${1:?preload or nopreload}
 shift
-cluster_start "$mode" max_prepared_transactions=10
+# No workers: they would look after what is due beside the sessions.
+cluster_start "$mode" max_prepared_transactions=10 queue_ext.databases=
 output=$here/output/$mode
 mkdir -p "$output"
 tests=(--schedule="$here/schedule")

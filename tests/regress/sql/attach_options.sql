@@ -98,7 +98,8 @@ BEGIN
                          set => '{"recipient": "coalesce(new.email, old.email)", "cents": "coalesce(new.total, 0) - coalesce(old.total, 0)", "payload.a": "old.note", "payload.b": "new.note"}', level => level);
     INSERT INTO attach_options.orders SELECT i, 'e' || i, i, 'note ' || i FROM generate_series(1, 5) i;
     UPDATE attach_options.orders SET total = total + id, note = NULL WHERE id > 2;
-    DELETE FROM attach_options.orders WHERE id < 4;
+    UPDATE attach_options.orders SET id = 100 - id, total = id WHERE id <> 2;
+    DELETE FROM attach_options.orders WHERE id < 97;
     WITH d AS (DELETE FROM attach_options.q RETURNING *)
     INSERT INTO attach_options.by_level SELECT level, row_number() OVER (ORDER BY id), recipient, cents, key, payload FROM d;
 END $$;

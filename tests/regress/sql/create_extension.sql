@@ -21,6 +21,7 @@ ROLLBACK;
 SELECT * FROM remains;
 
 CREATE EXTENSION queue_ext;
+SELECT queue.stop_workers() IS NOT NULL AS stopped;
 SELECT extversion FROM pg_extension WHERE extname = 'queue_ext';
 CREATE TABLE source (id int PRIMARY KEY);
 SELECT queue.create_queue('mail', 'recipient text');

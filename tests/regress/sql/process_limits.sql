@@ -80,7 +80,7 @@ SELECT count(queue.enqueue('seen', delay => '1 h')) FROM generate_series(1, 2);
 SELECT count(*) FROM queue.dequeue('seen', 2);
 SELECT count(queue.ack('seen', id, attempt)) FROM (SELECT id, attempt FROM seen WHERE state = 'running' LIMIT 1) s;
 SELECT count(queue.cancel('seen', id)) FROM (SELECT id FROM seen WHERE state = 'ready' LIMIT 1) s;
-SELECT queue, processor, role, paused, ready, scheduled, blocked, running, failed, done, estimated, oldest >= '0' AS oldest, workers
+SELECT queue, processor, role, paused, ready, scheduled, blocked, running, failed, done, estimated, oldest >= '0' AS oldest
 FROM queue.overview WHERE queue = 'seen'::regclass;
 INSERT INTO seen (payload) SELECT '{}' FROM generate_series(1, 30000);
 ANALYZE seen;

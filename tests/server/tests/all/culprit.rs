@@ -8,8 +8,7 @@ const KILLER: &str = "
     CREATE TABLE done (queue text, n int);
     SELECT queue.create_queue('q', 'n int', max_attempts => 5);
     CREATE FUNCTION work(job q) RETURNS void LANGUAGE plpgsql AS $$
-    BEGIN IF job.n = 13 THEN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -9 ' || pg_backend_pid()); PERFORM pg_sleep(60); END IF;
-    INSERT INTO public.done VALUES ('q', job.n); END $$;
+    BEGIN IF job.n = 13 THEN EXECUTE format('COPY (SELECT 1) TO PROGRAM %L', 'kill -9 ' || pg_backend_pid()); PERFORM pg_sleep(60); END IF; INSERT INTO public.done VALUES ('q', job.n); END $$;
     SELECT queue.create_queue('innocent', 'n int');
     CREATE FUNCTION work(job innocent) RETURNS void LANGUAGE sql AS $$ INSERT INTO public.done VALUES ('innocent', job.n) $$;
     SELECT queue.register_processor('innocent', 'work(innocent)')";

@@ -51,7 +51,7 @@ fn works(db: &mut Client) {
     db.run("TRUNCATE done;\nSELECT queue.resume('q')");
     until_done(db, "q", 5);
     assert_eq!(db.one::<String>("SELECT string_agg(n::text, ' ' ORDER BY n) FROM done"), "12 13 14 15 100");
-    db.run("SELECT queue.detach('orders', 'q');\nSELECT queue.drop_queue('\"Ware house\".\"odd q\"', true)");
+    db.run("SELECT queue.detach('orders', 'q');\nDROP FUNCTION \"Ware house\".pack;\nSELECT queue.drop_queue('\"Ware house\".\"odd q\"', true)");
 }
 
 fn restored(format: &str) {

@@ -18,7 +18,7 @@ fn call(db: &mut Client, sql: &str, parameters: &[&str]) -> Vec<String> {
 
 #[test]
 fn every_function() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[("queue_ext.databases", "")]);
     let mut db = server.app("shop");
     numbers(&mut db, "q", "");
     db.run("CREATE TABLE source (id int PRIMARY KEY)");
