@@ -1,7 +1,9 @@
 SELECT queue.create_queue('pings', 'sent timestamptz');
 CREATE TABLE started_ours (sent timestamptz, started timestamptz);
-CREATE FUNCTION note(job pings) RETURNS void LANGUAGE sql AS
-    'INSERT INTO started_ours VALUES (job.sent, clock_timestamp())';
+CREATE FUNCTION note(job pings) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO started_ours VALUES (job.sent, clock_timestamp());
+END $$;
 SELECT queue.register_processor('pings', 'note(pings)');
 
 CREATE TABLE hand_pings (LIKE hand INCLUDING ALL);
