@@ -19,29 +19,30 @@ SELECT * FROM tries(
 -- Events and level.
 SELECT * FROM tries(
     $$'orders', 'q', ''$$, $$'orders', 'q', 'truncate'$$, $$'orders', 'q', 'insert,,update'$$, $$'orders', 'q', 'insert;delete'$$,
-    $$'orders', 'q', NULL$$, $$'orders', 'q', level => 'table'$$, $$'orders', 'q', 'insert,insert'$$);
+    $$'orders', 'q', NULL$$, $$'orders', 'q', level => 'table'$$);
 -- set.
 SELECT * FROM tries(
     $$'orders', 'q', set => '{"nosuch": "1"}'$$, $$'orders', 'q', set => '{"id": "1"}'$$, $$'orders', 'q', set => '{"state": "''done''"}'$$,
     $$'orders', 'q', set => '{"recipient": "new.nosuch"}'$$, $$'orders', 'q', set => '{"recipient": "new.note; DROP TABLE orders"}'$$,
-    $$'orders', 'q', set => '{"recipient": "new.note, new.id"}'$$, $$'orders', 'q', set => '{"recipient": "new.note) FROM (SELECT 1"}'$$,
-    $$'orders', 'q', set => '{"recipient": ""}'$$, $$'orders', 'q', set => '{"recipient": "new.note --"}'$$,
+    $$'orders', 'q', set => '{"recipient": "new.note) FROM (SELECT 1"}'$$, $$'orders', 'q', set => '{"recipient": ""}'$$,
     $$'orders', 'q', set => '{"recipient": "nosuch(new.note)"}'$$, $$'orders', 'q', set => '{"n": "new.note"}'$$,
-    $$'orders', 'q', set => '{"recipient": "count(*)"}'$$, $$'orders', 'q', set => '{"recipient": "generate_series(1, 2)::text"}'$$,
-    $$'orders', 'q', set => '{"recipient": 1}'$$, $$'orders', 'q', set => '["new.note"]'$$, $$'orders', 'q', set => '"new.note"'$$,
-    $$'orders', 'q', set => '{"payload.": "1"}'$$, $$'orders', 'q', set => '{"recipient": "$1"}'$$,
-    $$'orders', 'q', 'insert', set => '{"recipient": "old.note"}'$$, $$'orders', 'q', 'delete', set => '{"recipient": "new.note"}'$$);
+    $$'orders', 'q', set => '{"recipient": 1}'$$, $$'orders', 'q', set => '["new.note"]'$$, $$'orders', 'q', set => '"new.note"'$$);
 -- condition and key.
 SELECT * FROM tries(
     $$'orders', 'q', condition => 'new.nosuch > 0'$$, $$'orders', 'q', condition => 'new.total'$$, $$'orders', 'q', condition => 'new.total >'$$,
-    $$'orders', 'q', condition => ''$$, $$'orders', 'q', condition => 'true) OR (true'$$, $$'orders', 'q', condition => 'orders.total > 0'$$,
+    $$'orders', 'q', condition => ''$$, $$'orders', 'q', condition => 'orders.total > 0'$$,
     $$'orders', 'q', condition => 'my_function(new.id)'$$,
-    $$'orders', 'q', key => 'new.nosuch'$$, $$'orders', 'q', key => 'new.id; SELECT 1'$$, $$'orders', 'q', key => 'new.id, 2'$$, $$'orders', 'q', key => ''$$);
+    $$'orders', 'q', key => 'new.nosuch'$$, $$'orders', 'q', key => 'new.id; SELECT 1'$$, $$'orders', 'q', key => ''$$);
 -- priority, delay, columns.
 SELECT * FROM tries(
     $$'orders', 'q', priority => 10$$, $$'orders', 'q', priority => -1$$, $$'orders', 'q', delay => '-1 s'$$,
-    $$'orders', 'q', columns => '{nosuch}'$$, $$'orders', 'q', columns => '{}'$$, $$'orders', 'q', columns => '{note,NULL}'$$,
-    $$'orders', 'q', 'insert', columns => '{note}'$$, $$'orders', 'q', columns => '{{note},{total}}'$$);
+    $$'orders', 'q', columns => '{nosuch}'$$);
+-- More than one expression, or none that has one value for each row, is no expression.
+SELECT a, test.code(format('SELECT queue.attach(%s)', a)) FROM unnest(ARRAY[
+    $$'orders', 'q', set => '{"recipient": "new.note, new.id"}'$$, $$'orders', 'q', condition => 'true) OR (true'$$, $$'orders', 'q', key => 'new.id, 2'$$]) a;
+SELECT a, test.code(format('SELECT queue.attach(%s)', a)) <> 'ok' AS refused FROM unnest(ARRAY[
+    $$'orders', 'q', set => '{"recipient": "count(*)"}'$$, $$'orders', 'q', set => '{"recipient": "generate_series(1, 2)::text"}'$$,
+    $$'orders', 'q', set => '{"recipient": "$1"}'$$, $$'orders', 'q', columns => '{}'$$, $$'orders', 'q', columns => '{note,NULL}'$$]) a;
 -- After all of that nothing is attached.
 SELECT count(*) FROM queue.attachments WHERE queue = 'q'::regclass;
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'orders'::regclass;

@@ -82,8 +82,8 @@ BEGIN
 END $$;
 SELECT a, t.* FROM unnest(ARRAY['', $$'orders'$$, $$'missing'$$, $$''$$, $$'mail', 'nosuch=1'$$, $$'mail', 'condition'$$, $$'mail', ''$$,
     $$'mail', 'condition=new.nosuch'$$, $$'mail', 'condition=new.total'$$, $$'mail', 'set={"nosuch": "1"}'$$, $$'mail', 'set=not json'$$,
-    $$'mail', 'set={"n": "old.id"}'$$, $$'mail', 'priority=high'$$, $$'mail', 'priority=11'$$, $$'mail', 'delay=soon'$$, $$'mail', 'delay=-1 s'$$,
-    $$'mail', 'columns=nosuch'$$, $$'mail', 'ignore_own=perhaps'$$, $$'mail', 'key=new.id, 1'$$, $$'mail', 'key=1', 'key=2'$$]) u (a), try(a) t;
+    $$'mail', 'set={"n": "old.id"}'$$, $$'mail', 'priority=high'$$, $$'mail', 'priority=11'$$, $$'mail', 'delay=soon'$$, $$'mail', 'ignore_own=perhaps'$$]) u (a), try(a) t;
+SELECT a, code FROM unnest(ARRAY[$$'mail', 'delay=-1 s'$$, $$'mail', 'columns=nosuch'$$, $$'mail', 'key=new.id, 1'$$]) u (a), try(a) t;
 CREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION queue.enqueue_from_trigger('mail');
 SELECT * FROM test.fails('INSERT INTO orders VALUES (100)');
 DROP TRIGGER t ON orders;

@@ -84,6 +84,7 @@ SELECT queue.resume('privileges_path.q');
 SELECT queue.purge('privileges_path.q', '{ready,scheduled,failed,done}') IS NULL;
 SELECT queue.detach('privileges_path.source', 'privileges_path.q');
 SELECT queue.unregister_processor('privileges_path.q');
+DROP FUNCTION privileges_path.work;
 SELECT queue.drop_queue('privileges_path.q', true);
 RESET ROLE;
 RESET search_path;

@@ -47,9 +47,19 @@ SELECT payload FROM queue.pop('privileges_views.shared', 10);
 SET ROLE regress_reader;
 SELECT id AS theirs FROM queue.dequeue('privileges_views.shared', 1) \gset
 SET ROLE regress_taker;
-SELECT queue.ack('privileges_views.shared', :theirs, 1), queue.nack('privileges_views.shared', :theirs, 1), queue.extend_lease('privileges_views.shared', :theirs, 1),
-       queue.snooze('privileges_views.shared', :theirs, 1, '1 h'), queue.status('privileges_views.shared', :theirs), queue.result('privileges_views.shared', :theirs);
-SELECT count(*) FROM queue.ack_many('privileges_views.shared', ARRAY[:theirs], '{1}');
+SELECT queue.extend_lease('privileges_views.shared', :theirs, 1, '1 day') AS extend, queue.status('privileges_views.shared', :theirs), queue.result('privileges_views.shared', :theirs);
+BEGIN;
+SELECT count(*) AS ack_many FROM queue.ack_many('privileges_views.shared', ARRAY[:theirs], '{1}');
+ROLLBACK;
+BEGIN;
+SELECT queue.ack('privileges_views.shared', :theirs, 1);
+ROLLBACK;
+BEGIN;
+SELECT queue.nack('privileges_views.shared', :theirs, 1);
+ROLLBACK;
+BEGIN;
+SELECT queue.snooze('privileges_views.shared', :theirs, 1, '1 h');
+ROLLBACK;
 SELECT ready, running, scheduled FROM queue.overview WHERE queue = 'privileges_views.shared'::regclass;
 RESET ROLE;
 SELECT state, tenant, attempt FROM shared ORDER BY id;
