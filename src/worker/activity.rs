@@ -73,7 +73,7 @@ fn overview_row(queue: &Queue) -> Vec<Arg> {
         spi::arg(workers),
         spi::arg(slot.map(|s| s.target.load(SeqCst) as i32)),
         spi::arg("FOR UPDATE SKIP LOCKED"),
-        spi::arg(problem(queue, processor.is_some(), registered, shared, database, slot)),
+        spi::arg(problem(queue, counts[0], processor.is_some(), registered, shared, database, slot)),
     ]);
     row
 }
@@ -116,6 +116,7 @@ fn oldest(queue: &Queue) -> Arg {
 /// Why nothing runs, if nothing runs: the first reason that applies.
 fn problem(
     queue: &Queue,
+    ready: i64,
     has_function: bool,
     registered: Option<Oid>,
     shared: Option<&Shared>,
@@ -137,7 +138,7 @@ fn problem(
     if set(|d| d.stopped.load(SeqCst)) {
         return Some("workers were stopped by queue.stop_workers".into());
     }
-    if set(|d| d.out_of_slots.load(SeqCst)) {
+    if ready > 0 && set(|d| d.out_of_slots.load(SeqCst)) {
         return Some("no free worker slot: raise max_worker_processes".into());
     }
     if !database.is_some_and(|d| bgworker::is_alive(d.scheduler_pid.load(SeqCst))) {
@@ -148,7 +149,7 @@ fn problem(
         return Some(format!("no worker can connect as role \"{role}\": see the server log"));
     }
     let all_taken = shared.is_some_and(|s| s.workers_in_use() >= crate::settings::max_workers());
-    if slot.has_work() && slot.active.load(SeqCst) == 0 && all_taken {
+    if ready > 0 && slot.active.load(SeqCst) == 0 && all_taken {
         return Some("all workers are taken: raise queue_ext.max_workers".into());
     }
     None

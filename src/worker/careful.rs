@@ -1,12 +1,14 @@
-//! After a crash: one job at a time, each marked before it runs, until the culprit is an error row.
+//! After a crash of the server, or the end of a worker in the middle of a batch: one job at a time, each
+//! marked before it runs, until the culprit is an error row.
 //!
 //! The mark is committed before the run and removed with it. A mark that outlives a crash names the job
 //! that ran alone in its database when the server went down. In one database only one worker runs
-//! marked jobs at a time, so the mark is never that of a bystander.
+//! marked jobs at a time, so the mark is never that of a bystander. If only the worker was terminated
+//! while it ran a marked job, that is a failed attempt like any other: it may have been an admin.
 
 use super::shared::{QueueSlot, Shared};
-use crate::claim;
-use crate::history::give_up;
+use crate::claim::{self, Move};
+use crate::history::{after_failure, give_up};
 use crate::pg::failure::Failure;
 use crate::pg::{Oid, role, spi};
 use crate::queue;
@@ -17,6 +19,8 @@ use crate::run::session::{self, Session, Worker};
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering::SeqCst;
 
+const SERVER_DIED: &str = "the server went down while this job ran alone";
+const WORKER_DIED: &str = "the worker was terminated while this job ran alone";
 const NEXT: &str = "ORDER BY priority, id LIMIT 1";
 
 /// Runs the next job alone. Claims nothing while another worker of the database is doing so.
@@ -36,9 +40,11 @@ pub fn run_one(
         // Not empty, only not ours to run now.
         return Ok(Report { claimed: 1, returned: 1, ..Report::default() });
     }
-    let innocent =
-        (database.careful_queue.load(SeqCst) == oid.to_u32()).then(|| database.careful_job.load(SeqCst));
-    let outcome = convict(oid, innocent).and_then(|convicted| {
+    let since_start = (database.careful_queue.load(SeqCst) == oid.to_u32()).then(|| Suspect {
+        id: database.careful_job.load(SeqCst),
+        worker_died: database.careful_died.swap(false, SeqCst),
+    });
+    let outcome = convict(oid, since_start).and_then(|convicted| {
         let Some(id) = next_job(oid)? else {
             return Ok(convicted);
         };
@@ -57,20 +63,34 @@ pub fn run_one(
     outcome
 }
 
-/// Makes error rows of the jobs whose marks outlived a crash.
-fn convict(oid: Oid, innocent: Option<i64>) -> Result<Report, Failure> {
+/// The job last marked since the server started.
+struct Suspect {
+    id: i64,
+    worker_died: bool,
+}
+
+/// Deals with marks left behind: one from before the start outlived a crash and names a culprit.
+fn convict(oid: Oid, since_start: Option<Suspect>) -> Result<Report, Failure> {
     const MARKED: &str = "DELETE FROM queue.crash_marks WHERE queue = $1 RETURNING id";
     Worker.transaction(|| {
-        let Ok(queue) = queue::open(oid) else {
-            return Report::default();
-        };
+        let Ok(queue) = queue::open(oid) else { return Report::default() };
         let rows = queue::as_extension(|| spi::run(MARKED, &[pg_sys::REGCLASSOID], &[spi::arg(oid)]));
         let ids: Vec<i64> = (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect();
         let mut report = Report::default();
-        for id in ids.into_iter().filter(|id| Some(*id) != innocent) {
+        for id in ids {
+            let suspect = since_start.as_ref().filter(|suspect| suspect.id == id);
+            if suspect.is_some_and(|suspect| !suspect.worker_died) {
+                continue;
+            }
             let jobs = claim::take(&queue, Which::ReadyJob, &[spi::arg(id)]);
-            let failure = Failure::new("57P02", "the server went down while this job ran alone");
-            claim::put(&queue, &jobs.iter().map(|job| give_up(job, &failure)).collect::<Vec<_>>());
+            let moves: Vec<Move> = jobs
+                .iter()
+                .map(|job| match suspect {
+                    Some(_) => after_failure(&queue, job, &Failure::new("57P01", WORKER_DIED), None),
+                    None => give_up(job, &Failure::new("57P02", SERVER_DIED)),
+                })
+                .collect();
+            claim::put(&queue, &moves);
             report.failed += jobs.len();
         }
         report

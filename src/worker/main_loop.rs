@@ -70,11 +70,20 @@ fn give_place_back() {
     }
     let queue_place = slot.queue_place.load(SeqCst) as usize;
     let database = slot.database.load(SeqCst);
+    let owner = shared.database(database);
     if queue_place > 0 {
-        shared.queues[queue_place - 1].leave();
+        let queue = &shared.queues[queue_place - 1];
+        if slot.state.load(SeqCst) == RUNNING && owner.is_some_and(|d| d.is_open()) {
+            // Perhaps one of the jobs did it: they are run one by one, until it is found.
+            queue.careful_left.fetch_max(slot.batch.load(SeqCst).max(1), SeqCst);
+        }
+        queue.leave();
     }
-    if let Some(owner) = shared.database(database) {
-        let _ = owner.careful_owner.compare_exchange(place as u32 + 1, 0, SeqCst, SeqCst);
+    if let Some(owner) = owner
+        && owner.careful_owner.load(SeqCst) == place as u32 + 1
+    {
+        owner.careful_died.store(slot.state.load(SeqCst) == RUNNING && owner.is_open(), SeqCst);
+        owner.careful_owner.store(0, SeqCst);
     }
     slot.release();
     if queue_place > 0 {

@@ -1,7 +1,7 @@
 //! The scheduler of one database: reads the configuration, minds the time, and decides how many workers
 //! each role gets. Connected as superuser, so it only reads; nothing of a user's runs here.
 
-use super::shared::{DatabaseSlot, NEVER, QueueSlot, Shared};
+use super::shared::{DatabaseSlot, NEVER, QueueSlot, Shared, WorkerSlot};
 use super::{SCHEDULER, WORKER};
 use crate::pg::bgworker::{self, Handle, Life, Start};
 use crate::pg::failure::Failure;
@@ -37,6 +37,14 @@ struct Configured {
     load_balanced: bool,
     batch_size: u32,
     can_login: bool,
+}
+
+/// The workers that a role should have.
+#[derive(Default)]
+struct Wanted {
+    workers: usize,
+    /// Something waits for them.
+    urgent: bool,
 }
 
 /// A worker this scheduler started.
@@ -323,34 +331,21 @@ impl Scheduler {
         }
     }
 
-    /// Starts the workers that are wanting. True: some could not be had.
+    /// Starts the workers that are wanting. True: work waits for one that could not be had.
     fn staff(&mut self) -> bool {
-        let mut wanted: HashMap<u32, usize> = HashMap::new();
-        for (_, slot) in self.shared.queues_of(self.database) {
-            let role = slot.role.load(SeqCst);
-            if role == 0 || self.queues.iter().any(|q| q.role.to_u32() == role && !q.can_login) {
-                continue;
-            }
-            let count = wanted.entry(role).or_default();
-            if slot.has_work() || slot.active.load(SeqCst) > 0 {
-                *count += slot.target.load(SeqCst).max(1) as usize;
-            } else if slot.upkeep_wanted.load(SeqCst)
-                || (slot.has_processor.load(SeqCst) && !slot.paused.load(SeqCst))
-            {
-                *count = (*count).max(1);
-            }
-        }
+        let wanted = self.wanted();
         self.retire_unwanted(&wanted);
         self.wake_wanted();
         let mut short = false;
-        for (role, count) in wanted {
-            let mut have =
-                self.shared.workers_of(self.database).filter(|(_, w)| w.role.load(SeqCst) == role).count();
-            while have < count && self.may_try(role) {
+        for (role, Wanted { workers, urgent }) in wanted {
+            let mine = |(_, w): &(usize, &WorkerSlot)| w.role.load(SeqCst) == role;
+            let mut have = self.shared.workers_of(self.database).filter(mine).count();
+            while have < workers && self.may_try(role) {
                 if !self.start_worker(role) {
-                    short |= have == 0;
-                    if have == 0 {
+                    // A resident worker that is idle gives way to work, not to another resident.
+                    if have == 0 && urgent {
                         self.make_room(role);
+                        short = true;
                     }
                     break;
                 }
@@ -358,6 +353,28 @@ impl Scheduler {
             }
         }
         short
+    }
+
+    /// How many workers each role should have.
+    fn wanted(&self) -> HashMap<u32, Wanted> {
+        let mut wanted: HashMap<u32, Wanted> = HashMap::new();
+        for (_, slot) in self.shared.queues_of(self.database) {
+            let role = slot.role.load(SeqCst);
+            if role == 0 || self.queues.iter().any(|q| q.role.to_u32() == role && !q.can_login) {
+                continue;
+            }
+            let entry = wanted.entry(role).or_default();
+            let has_work = slot.has_work() || slot.active.load(SeqCst) > 0;
+            if has_work {
+                entry.workers += slot.target.load(SeqCst).max(1) as usize;
+            } else if slot.upkeep_wanted.load(SeqCst)
+                || (slot.has_processor.load(SeqCst) && !slot.paused.load(SeqCst))
+            {
+                entry.workers = entry.workers.max(1);
+            }
+            entry.urgent |= has_work || slot.upkeep_wanted.load(SeqCst);
+        }
+        wanted
     }
 
     /// Wakes a worker for each queue that has work and may have one more: a resumed queue, a risen target.
@@ -402,20 +419,24 @@ impl Scheduler {
         }
     }
 
-    fn retire_unwanted(&self, wanted: &HashMap<u32, usize>) {
+    fn retire_unwanted(&self, wanted: &HashMap<u32, Wanted>) {
         for (_, worker) in self.shared.workers_of(self.database) {
-            if wanted.get(&worker.role.load(SeqCst)).is_none_or(|count| *count == 0) && worker.is_idle() {
+            if wanted.get(&worker.role.load(SeqCst)).is_none_or(|w| w.workers == 0) && worker.is_idle() {
                 worker.retire.store(true, SeqCst);
                 worker.latch.wake();
             }
         }
     }
 
-    /// A role without any worker finds all places taken: an idle worker of another role gives way.
+    /// A role without any worker finds all places taken: an idle worker of another one gives way.
     fn make_room(&self, role: u32) {
-        let idle = self.shared.workers.iter().find(|w| {
-            w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && w.role.load(SeqCst) != role
-        });
+        let is_other =
+            |w: &WorkerSlot| w.role.load(SeqCst) != role || w.database.load(SeqCst) != self.database;
+        let idle = self
+            .shared
+            .workers
+            .iter()
+            .find(|w| w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && is_other(w));
         if let Some(worker) = idle {
             worker.retire.store(true, SeqCst);
             worker.latch.wake();

@@ -57,6 +57,8 @@ pub struct DatabaseSlot {
     /// The queue and job last marked since this start: a mark of it tells of no crash.
     pub careful_queue: AtomicU32,
     pub careful_job: AtomicI64,
+    /// The worker that ran it was terminated while it did.
+    pub careful_died: AtomicBool,
 }
 
 /// One for each queue that was used since the start.
@@ -347,6 +349,7 @@ impl DatabaseSlot {
         self.careful_owner.store(0, SeqCst);
         self.careful_queue.store(0, SeqCst);
         self.careful_job.store(0, SeqCst);
+        self.careful_died.store(false, SeqCst);
     }
 
     pub fn release(&self) {
