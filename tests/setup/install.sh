@@ -17,7 +17,11 @@ up_to_date() {
 up_to_date && exit
 say "building queue_ext and installing it into $("$PG_CONFIG" --version)"
 sudo_if_needed=()
-[ "$(id -u)" = 0 ] || sudo_if_needed=(--sudo)
+if [ "$(id -u)" != 0 ]; then
+    sudo_if_needed=(--sudo)
+    # With --sudo pgrx writes into the old file, under the feet of servers that have it loaded.
+    sudo rm -f "$library"
+fi
 started=$(date +@%s.%N)
 cargo pgrx install --release --pg-config "$PG_CONFIG" "${sudo_if_needed[@]}" \
     --no-default-features --features "$(pg_feature)"
