@@ -6,7 +6,7 @@
 
 use crate::pg::spi::{self, Arg, Rows};
 use crate::pg::time::{self, Micros};
-use crate::pg::{Datum, array, catalog, role};
+use crate::pg::{Datum, Oid, array, catalog, role};
 use crate::queue::Queue;
 use crate::queue::statements::{self, Which};
 use crate::wake;
@@ -58,11 +58,11 @@ impl<'a> Move<'a> {
 /// Takes rows; must be called inside `spi::connect`.
 pub fn take(queue: &Queue, which: Which, args: &[Arg]) -> Vec<Taken> {
     let types: &[pg_sys::Oid] = match which {
-        Which::Old => &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
+        Which::Due | Which::Expired | Which::Old => &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
         Which::Lease => &[pg_sys::INT8OID, pg_sys::INT4OID],
         _ => &[pg_sys::INT8OID],
     };
-    take_with(queue, statements::take(queue, which), types, args, which == Which::Next)
+    take_with(queue, statements::take(queue, which), types, args, matches!(which, Which::Next | Which::Lease))
 }
 
 /// Takes leased rows by id and attempt; waits for a concurrent change of one of them.
@@ -70,7 +70,26 @@ pub fn take_leases(queue: &Queue, pairs: &[(i64, i32)]) -> Vec<Taken> {
     let ids: Vec<i64> = pairs.iter().map(|pair| pair.0).collect();
     let attempts: Vec<i32> = pairs.iter().map(|pair| pair.1).collect();
     let types = [pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID];
-    take_with(queue, statements::take_leases(queue), &types, &[spi::arg(ids), spi::arg(attempts)], false)
+    take_with(queue, statements::take_leases(queue), &types, &[spi::arg(ids), spi::arg(attempts)], true)
+}
+
+/// Lends a leased job until then; false if this attempt does not hold it.
+pub fn extend_lease(queue: &Queue, id: i64, attempt: i32, until: Micros) -> bool {
+    let types = [pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID];
+    let args = [spi::arg(id), spi::arg(attempt), time::to_arg(Some(until))];
+    let work = || {
+        let _order = role::Planner::by_index();
+        !queue.plan(statements::extend_lease(queue), &types).execute(&args).is_empty()
+    };
+    let extended = if catalog::row_security_applies(queue.oid) {
+        role::pinned(work)
+    } else {
+        role::as_role(queue.owner, work)
+    };
+    if extended {
+        wake::due(queue.oid, until);
+    }
+    extended
 }
 
 /// Takes the failed rows for which a checked expression is true.
@@ -78,21 +97,20 @@ pub fn take_failed_where(queue: &Queue, condition: &str) -> Vec<Taken> {
     take_with(queue, statements::take_failed_where(queue, condition), &[], &[], false)
 }
 
-fn take_with(queue: &Queue, sql: String, types: &[pg_sys::Oid], args: &[Arg], claims: bool) -> Vec<Taken> {
+/// `for_caller`: where row security applies to the caller, only rows that the caller may delete.
+fn take_with(queue: &Queue, sql: String, types: &[pg_sys::Oid], args: &[Arg], for_caller: bool) -> Vec<Taken> {
+    // Before the statement: one that is cut short may have taken rows already.
+    wake::taken(queue.oid);
     let work = || {
         let _order = role::Planner::by_index();
         let rows = queue.plan(sql, types).execute(args);
         read_taken(&rows)
     };
-    let taken = if claims && catalog::row_security_applies(queue.oid) {
+    if for_caller && catalog::row_security_applies(queue.oid) {
         role::pinned(work)
     } else {
         role::as_role(queue.owner, work)
-    };
-    if !taken.is_empty() {
-        wake::taken(queue.oid);
     }
-    taken
 }
 
 /// The rows a take returned, most urgent first.
@@ -130,24 +148,23 @@ pub fn next(queue: &Queue, limit: i64) -> Vec<Taken> {
 }
 
 thread_local! {
-    static MOVING: Cell<bool> = const { Cell::new(false) };
+    static MOVING: Cell<Option<Oid>> = const { Cell::new(None) };
 }
 
-/// Is the insert being executed one of `put`? The queue's insert triggers have nothing to do then.
-pub fn is_moving() -> bool {
-    MOVING.get()
+/// Is the insert being executed one of `put` into this queue? Its insert triggers have nothing to do then.
+pub fn is_moving(queue: Oid) -> bool {
+    MOVING.get() == Some(queue)
 }
 
-struct Moving;
+struct Moving(Option<Oid>);
 impl Moving {
-    fn begin() -> Moving {
-        MOVING.set(true);
-        Moving
+    fn within(queue: Oid) -> Moving {
+        Moving(MOVING.replace(Some(queue)))
     }
 }
 impl Drop for Moving {
     fn drop(&mut self) {
-        MOVING.set(false);
+        MOVING.set(self.0);
     }
 }
 
@@ -193,7 +210,7 @@ fn put_with(queue: &Queue, moves: &[Move], returning: bool) -> Vec<Datum> {
     ];
     let rows = role::as_role(queue.owner, || {
         let plan = queue.plan(statements::put(queue, returning), &types);
-        let _moving = Moving::begin();
+        let _moving = Moving::within(queue.oid);
         plan.execute(&args)
     });
     announce(queue, moves);

@@ -102,7 +102,7 @@ fn renewed<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
 fn resubmit(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
     let (oid, id) = (required("queue", queue)?, required("id", id)?);
     spi::connect(|| {
-        let queue = queue::open_owned(oid)?;
+        let queue = queue::open_owned(oid)?.locked()?;
         let taken = claim::take(&queue, Which::FailedJob, &[spi::arg(id)]);
         if taken.is_empty() {
             check_issued(&queue, id)?;
@@ -117,7 +117,7 @@ fn resubmit(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
 fn resubmit_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
     let oid = required("queue", queue)?;
     spi::connect(|| {
-        let queue = queue::open_owned(oid)?;
+        let queue = queue::open_owned(oid)?.locked()?;
         let condition = condition.unwrap_or("true");
         if !parse::is_one_expression(condition) {
             return Err(Error::NotOneExpression("condition".into()).into());

@@ -11,7 +11,7 @@ use crate::pg::entry::Call;
 use crate::pg::failure::Failure;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, interval_micros};
-use crate::pg::{Datum, Oid, array, catalog, latch, role, shmem, spi};
+use crate::pg::{Datum, Oid, array, catalog, interrupt, latch, role, shmem, spi, xact};
 use crate::queue::limits::{at_least_zero, check_lease};
 use crate::queue::statements::{self, Which};
 use crate::queue::{self, Queue};
@@ -81,6 +81,7 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
     spi::connect(|| {
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
+        let queue = queue.locked()?;
         let mut taken = take_next(&queue, max_jobs);
         if let Take::Lease(_) = how {
             let until = time::now().saturating_add(lease.unwrap_or(queue.options.lease));
@@ -105,7 +106,7 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
 
 /// The next jobs, after what is due has been put among them.
 fn take_next(queue: &Queue, max_jobs: i32) -> Vec<Taken> {
-    if !queue.options.paused && upkeep::is_due(queue) {
+    if !queue.options.paused && upkeep::is_due(queue) && !xact::sees_only_the_past() {
         upkeep::step(queue);
     }
     claim::next(queue, i64::from(max_jobs))
@@ -140,6 +141,7 @@ fn with_lease(
     spi::connect(|| {
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
+        let queue = queue.locked()?;
         match claim::take(&queue, Which::Lease, &[spi::arg(id), spi::arg(attempt)]).first() {
             Some(job) => finish(&queue, job).map(|()| true),
             None => {
@@ -179,6 +181,7 @@ fn ack_many(
     let acked = spi::connect(|| -> SqlResult<Vec<i64>> {
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
+        let queue = queue.locked()?;
         let taken = claim::take_leases(&queue, &pairs);
         claim::put(&queue, &taken.iter().filter_map(|job| done(&queue, job)).collect::<Vec<_>>());
         Ok(taken.iter().map(|job| job.id).collect())
@@ -254,10 +257,16 @@ fn extend_lease(
 ) -> SqlResult<bool> {
     let lease = lease.as_ref().map(interval_micros);
     check_lease(lease)?;
-    with_lease(queue, id, attempt, |queue, job| {
+    let (oid, id, attempt) = (required("queue", queue)?, required("id", id)?, required("attempt", attempt)?);
+    spi::connect(|| {
+        let queue = queue::open(oid)?;
+        queue.require_consumer()?;
         let until = time::now().saturating_add(lease.unwrap_or(queue.options.lease));
-        claim::put(queue, &[Move { lease_until: Some(until), ..Move::to("running", job) }]);
-        Ok(())
+        let extended = claim::extend_lease(&queue, id, attempt, until);
+        if !extended {
+            history::check_issued(&queue, id)?;
+        }
+        Ok(extended)
     })
 }
 
@@ -291,6 +300,7 @@ fn wait_for_job(call: &Call) -> SqlResult<Datum> {
             }
             let nap_ms = if waiting.is_woken() { 1_000 } else { 100 };
             latch::sleep(Some((left / 1000 + 1).min(nap_ms)));
+            interrupt::check();
         }
     })
 }
@@ -303,12 +313,13 @@ fn has_job(queue: &Queue) -> bool {
     let table = &queue.table;
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {table} WHERE state = 'ready')
-             OR EXISTS (SELECT FROM {table} WHERE state = 'scheduled' AND run_at <= pg_catalog.clock_timestamp())
-             OR EXISTS (SELECT FROM {table} WHERE state = 'running' AND lease_until <= pg_catalog.clock_timestamp())"
+             OR EXISTS (SELECT FROM {table} WHERE state = 'scheduled' AND run_at <= $1)
+             OR EXISTS (SELECT FROM {table} WHERE state = 'running' AND lease_until <= $1)"
     );
     role::pinned(|| {
         let _order = role::Planner::by_index();
-        queue.plan(sql, &[]).execute(&[]).get(0, 1).unwrap_or(false)
+        let now = time::to_arg(Some(time::now()));
+        queue.plan(sql, &[pg_sys::TIMESTAMPTZOID]).execute(&[now]).get(0, 1).unwrap_or(false)
     })
 }
 

@@ -11,7 +11,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::{role, shmem, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
-use crate::worker::shared::NEVER;
+use crate::worker::shared::{NEVER, QueueSlot};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Most rows moved by one kind of upkeep in one transaction.
@@ -24,7 +24,7 @@ pub fn is_due(queue: &Queue) -> bool {
     place(queue).is_none_or(|slot| slot.next_due.load(SeqCst) <= time::now())
 }
 
-fn place(queue: &Queue) -> Option<&'static crate::worker::shared::QueueSlot> {
+fn place(queue: &Queue) -> Option<&'static QueueSlot> {
     let shared = shmem::get()?;
     let database = crate::pg::catalog::my_database().to_u32();
     Some(&shared.queues[shared.take_queue(database, queue.oid.to_u32())?])
@@ -37,11 +37,13 @@ pub fn step(queue: &Queue) -> bool {
     if let Some(slot) = slot {
         slot.next_due.store(NEVER, SeqCst);
     }
+    let mut guard = Unfinished(slot);
     let moved = [wake_scheduled(queue), return_expired(queue), forget_old(queue)];
     let more = moved.iter().any(|count| *count as i64 >= STEP);
     if let Some(slot) = slot {
         let next = if more { 0 } else { next_due(queue) };
         let stuck = next <= time::now() && moved.iter().sum::<usize>() == 0;
+        guard.0 = None;
         slot.due_at(if stuck { time::now() + PAUSE } else { next });
         // It may have gone to sleep while no time was set.
         if let Some(shared) = shmem::get() {
@@ -51,14 +53,29 @@ pub fn step(queue: &Queue) -> bool {
     more
 }
 
+/// Puts the due time back if a step does not come to its end.
+struct Unfinished(Option<&'static QueueSlot>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0 {
+            slot.due_at(time::now() + PAUSE);
+        }
+    }
+}
+
+fn now() -> spi::Arg {
+    time::to_arg(Some(time::now()))
+}
+
 fn wake_scheduled(queue: &Queue) -> usize {
-    let due = claim::take(queue, Which::Due, &[spi::arg(STEP)]);
+    let due = claim::take(queue, Which::Due, &[spi::arg(STEP), now()]);
     claim::put(queue, &due.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
     due.len()
 }
 
 fn return_expired(queue: &Queue) -> usize {
-    let expired = claim::take(queue, Which::Expired, &[spi::arg(STEP)]);
+    let expired = claim::take(queue, Which::Expired, &[spi::arg(STEP), now()]);
     let failure = Failure::new("57014", "lease ran out");
     let moves: Vec<Move> = expired
         .iter()

@@ -269,7 +269,7 @@ fn default_payload(wanted: &Wanted, shape: &Shape) -> String {
         .collect();
     let key = if key.is_empty() { "NULL".into() } else { format!("jsonb_build_object({})", key.join(", ")) };
     format!(
-        "jsonb_build_object('operation', '{operation}', 'table', {}, 'key', {key}, 'row', to_jsonb({row}))",
+        "jsonb_build_object('operation', '{operation}', 'table', {}, 'key', {key}, 'row', to_jsonb({row}.*))",
         pgrx::spi::quote_literal(catalog::qualified_name(wanted.named_as))
     )
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::trigger::Firing;
 use crate::pg::{Datum, Oid, catalog, role, spi};
+use crate::queue::statements;
 use crate::{queue, raw_function, wake};
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -22,7 +23,7 @@ fn firing<'a>(call: &'a Call, name: &str) -> Result<Firing<'a>, Error> {
 /// `queue.after_insert`: once a statement. Knows nothing of the rows; the workers will look.
 fn wake_after_insert(call: &Call) -> SqlResult<Datum> {
     let firing = firing(call, "queue.after_insert")?;
-    if !claim::is_moving() {
+    if !claim::is_moving(firing.table()) {
         wake::enqueued(firing.table());
     }
     Ok(call.no_row())
@@ -47,16 +48,13 @@ fn queue_of_partition(partition: Oid) -> Oid {
 /// and INSERT … RETURNING still returns it.
 fn put_with_the_scheduled(call: &Call) -> SqlResult<Datum> {
     let firing = firing(call, "queue.after_insert_later")?;
-    if claim::is_moving() || !firing.for_each_row() {
-        return Ok(call.no_row());
-    }
     spi::connect(|| {
-        let queue = queue::open(queue_of_partition(firing.table()))?;
-        let sql = format!(
-            "DELETE FROM {} AS m WHERE m.state = 'ready' AND m.ctid = $1
-             RETURNING m, m.id, m.priority::integer, m.attempt, m.max_attempts, m.run_at, m.lease_until",
-            queue.table
-        );
+        let oid = queue_of_partition(firing.table());
+        if claim::is_moving(oid) || !firing.for_each_row() {
+            return Ok(call.no_row());
+        }
+        let queue = queue::open(oid)?;
+        let sql = statements::take_inserted(&queue);
         let taken = role::as_role(queue.owner, || {
             claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(firing.row_ctid())]))
         });

@@ -41,6 +41,19 @@ pub fn acts_for(role: Oid) -> bool {
     unsafe { pg_sys::has_privs_of_role(current_user(), role) }
 }
 
+/// Has `role` the rights of `owner`? False if it does not exist any more.
+pub fn role_acts_for(role: Oid, owner: Oid) -> bool {
+    // SAFETY: syscache lookups.
+    unsafe { !pg_sys::GetUserNameFromId(role, true).is_null() && pg_sys::has_privs_of_role(role, owner) }
+}
+
+/// Waits for whoever changes the table's definition, and keeps others from changing it until the
+/// transaction ends.
+pub fn lock_definition(relation: Oid) {
+    // SAFETY: an ordinary lock, released at the transaction's end.
+    unsafe { pg_sys::LockRelationOid(relation, pg_sys::RowExclusiveLock as i32) };
+}
+
 /// Do row security policies apply to the current user on this table?
 pub fn row_security_applies(relation: Oid) -> bool {
     // SAFETY: a syscache lookup; `true`: do not raise.

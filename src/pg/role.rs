@@ -18,6 +18,23 @@ pub fn as_role<R>(role: Oid, work: impl FnOnce() -> R) -> R {
     result
 }
 
+/// The same in a security-restricted operation, for reading only: code of the role's own that planning
+/// or reading its tables may run (index expressions, casts) can leave nothing behind.
+pub fn as_restricted<R>(role: Oid, work: impl FnOnce() -> R) -> R {
+    let mut user = Oid::INVALID;
+    let mut context = 0;
+    let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+    // SAFETY: as in `as_role`.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        pg_sys::SetUserIdAndSecContext(role, context | restricted as i32);
+    }
+    let result = pinned(work);
+    // SAFETY: the values saved above.
+    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+    result
+}
+
 /// Runs `work` with the caller's rights under search_path `pg_catalog, pg_temp`.
 pub fn pinned<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: a nest level of settings, closed below or by the (sub)transaction's abort.

@@ -52,12 +52,22 @@ pub fn on_end(actions: EndActions) {
     });
 }
 
-/// Starts a transaction in a background worker, with a snapshot.
+/// Is this transaction bound to the snapshot of its first statement (REPEATABLE READ and above)?
+pub fn sees_only_the_past() -> bool {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// Starts a transaction in a background worker, with a snapshot. READ COMMITTED and read-write, whatever
+/// defaults the role or the database has: a claim relies on it.
 pub fn begin() {
     // SAFETY: no transaction is open in a worker's loop; each begin is matched by commit or abort.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
+        pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
+        pg_sys::XactReadOnly = false;
+        pg_sys::XactDeferrable = false;
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
 }

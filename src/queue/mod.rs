@@ -50,6 +50,8 @@ pub struct Queue {
     pub name: String,
     /// Schema and name, quoted.
     pub table: String,
+    /// Stands for a row of the queue in statements; no column has this name.
+    pub alias: String,
     pub owner: Oid,
     pub row_type: Oid,
     pub row_array_type: Oid,
@@ -135,6 +137,7 @@ fn load(oid: Oid) -> Result<Queue, Error> {
             oid,
             table: pgrx::spi::quote_qualified_identifier(&schema, &name),
             name,
+            alias: free_alias(&columns),
             owner: found.get(0, 3).unwrap_or(Oid::INVALID),
             row_type: found.get(0, 4).unwrap_or(Oid::INVALID),
             row_array_type: found.get(0, 5).unwrap_or(Oid::INVALID),
@@ -144,6 +147,14 @@ fn load(oid: Oid) -> Result<Queue, Error> {
             plans: RefCell::new(HashMap::new()),
         })
     })
+}
+
+fn free_alias(columns: &[Column]) -> String {
+    let mut alias = String::from("job_row");
+    while columns.iter().any(|column| column.name == alias) {
+        alias.push('_');
+    }
+    alias
 }
 
 fn text(rows: &Rows, column: usize) -> String {
@@ -193,6 +204,14 @@ impl Queue {
             return Ok(());
         }
         Err(Error::NotOwner(self.name.clone()))
+    }
+
+    /// The queue with its definition locked until the transaction ends: a row taken now is put back with
+    /// all its columns. To be called after the caller's rights were checked.
+    pub fn locked(self: Rc<Self>) -> Result<Rc<Queue>, Error> {
+        catalog::lock_definition(self.oid);
+        // If it changed while we waited for the lock, this is the new one.
+        open(self.oid)
     }
 
     /// What taking and finishing jobs needs.

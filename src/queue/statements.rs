@@ -14,24 +14,22 @@ use super::{Column, Queue, quoted};
 pub enum Which {
     /// Up to $1 ready rows, most urgent first.
     Next,
-    /// Up to $1 scheduled rows whose time has come.
+    /// Up to $1 scheduled rows whose time came before $2.
     Due,
-    /// Up to $1 leased rows whose lease has run out.
+    /// Up to $1 leased rows whose lease ran out before $2.
     Expired,
     /// Up to $1 done rows that finished before $2.
     Old,
-    /// The ready row with id $1 (after a batch of it failed as a whole).
+    /// The ready row with id $1, unless somebody else has it.
     ReadyJob,
-    /// The leased row with id $1 in attempt $2; waits for a concurrent change of it.
+    /// The leased row with id $1 in attempt $2.
     Lease,
     /// The failed row with id $1.
     FailedJob,
-    /// The waiting row with id $1: ready.
-    WaitingReady,
-    /// The waiting row with id $1: scheduled.
-    WaitingScheduled,
-    /// The waiting row with id $1: blocked.
-    WaitingBlocked,
+    /// The scheduled row with id $1.
+    ScheduledJob,
+    /// The blocked row with id $1.
+    BlockedJob,
     /// The leased row with id $1, whatever its attempt.
     RunningJob,
 }
@@ -39,72 +37,90 @@ pub enum Which {
 impl Which {
     pub fn state(self) -> &'static str {
         match self {
-            Which::Next | Which::ReadyJob | Which::WaitingReady => "ready",
-            Which::Due | Which::WaitingScheduled => "scheduled",
+            Which::Next | Which::ReadyJob => "ready",
+            Which::Due | Which::ScheduledJob => "scheduled",
             Which::Expired | Which::Lease | Which::RunningJob => "running",
-            Which::WaitingBlocked => "blocked",
+            Which::BlockedJob => "blocked",
             Which::FailedJob => "failed",
             Which::Old => "done",
         }
     }
 
-    fn selection(self) -> &'static str {
+    /// Rows locked by others are passed over. A time is always a parameter: compared with a volatile
+    /// function, an index would be read to its end.
+    fn passing_over(self) -> Option<&'static str> {
         match self {
-            Which::Next => "ORDER BY c.priority, c.id LIMIT $1 FOR UPDATE SKIP LOCKED",
-            Which::Due => {
-                "AND c.run_at <= pg_catalog.clock_timestamp() ORDER BY c.run_at LIMIT $1 FOR UPDATE SKIP LOCKED"
-            }
-            Which::Expired => {
-                "AND c.lease_until <= pg_catalog.clock_timestamp() ORDER BY c.lease_until LIMIT $1 FOR UPDATE SKIP LOCKED"
-            }
-            Which::Old => "AND c.finished_at < $2 ORDER BY c.finished_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+            Which::Next => Some("ORDER BY c.priority, c.id LIMIT $1"),
+            Which::Due => Some("AND c.run_at <= $2 ORDER BY c.run_at LIMIT $1"),
+            Which::Expired => Some("AND c.lease_until <= $2 ORDER BY c.lease_until LIMIT $1"),
+            Which::Old => Some("AND c.finished_at < $2 ORDER BY c.finished_at LIMIT $1"),
             // The priority is spelled out so that the one index, which begins with it, serves.
-            Which::ReadyJob | Which::WaitingReady => {
-                "AND c.priority = ANY ('{0,1,2,3,4,5,6,7,8,9}'::smallint[]) AND c.id = $1 FOR UPDATE SKIP LOCKED"
+            Which::ReadyJob => {
+                Some("AND c.priority = ANY ('{0,1,2,3,4,5,6,7,8,9}'::smallint[]) AND c.id = $1")
             }
-            Which::Lease => "AND c.id = $1 AND c.attempt = $2 FOR UPDATE",
-            Which::FailedJob | Which::WaitingScheduled | Which::WaitingBlocked | Which::RunningJob => {
-                "AND c.id = $1 FOR UPDATE"
-            }
+            _ => None,
         }
     }
 }
 
-/// What a take returns, in this order: the row and what moving it needs to know.
-const TAKEN: &str = "m, m.id, m.priority::integer, m.attempt, m.max_attempts, m.run_at, m.lease_until";
-
-/// Takes rows out of their state.
-pub fn take(queue: &Queue, which: Which) -> String {
-    let (table, state) = (&queue.table, which.state());
+/// What a take returns, in this order: the row and what moving it needs to know. The alias is no
+/// column's name: else it would mean the column, not the row.
+fn taken(row: &str) -> String {
     format!(
-        "DELETE FROM {table} AS m WHERE m.state = '{state}' AND m.ctid = ANY (ARRAY(
-             SELECT c.ctid FROM {table} AS c WHERE c.state = '{state}' {}))
-         RETURNING {TAKEN}",
-        which.selection()
+        "RETURNING {row}, {row}.id, {row}.priority::integer, {row}.attempt, {row}.max_attempts,
+                   {row}.run_at, {row}.lease_until"
     )
 }
 
-/// Takes the leased rows with ids $1 in attempts $2, locking them in the order of their ids.
+/// Takes rows out of their state. By id, a concurrent change of the row is waited for: a plain DELETE
+/// then sees the changed row, which a search by place (ctid) would not.
+pub fn take(queue: &Queue, which: Which) -> String {
+    let (table, state, row) = (&queue.table, which.state(), &queue.alias);
+    let rows = match which.passing_over() {
+        Some(selection) => format!(
+            "{row}.ctid = ANY (ARRAY(
+                 SELECT c.ctid FROM {table} AS c WHERE c.state = '{state}' {selection} FOR UPDATE SKIP LOCKED))"
+        ),
+        None if which == Which::Lease => format!("{row}.id = $1 AND {row}.attempt = $2"),
+        None => format!("{row}.id = $1"),
+    };
+    format!("DELETE FROM {table} AS {row} WHERE {row}.state = '{state}' AND {rows} {}", taken(row))
+}
+
+/// Takes the ready row at place $1, just inserted by the same statement.
+pub fn take_inserted(queue: &Queue) -> String {
+    let (table, row) = (&queue.table, &queue.alias);
+    format!("DELETE FROM {table} AS {row} WHERE {row}.state = 'ready' AND {row}.ctid = $1 {}", taken(row))
+}
+
+/// Takes the leased rows with ids $1 in attempts $2, in that order.
 pub fn take_leases(queue: &Queue) -> String {
-    let table = &queue.table;
+    let (table, row) = (&queue.table, &queue.alias);
     format!(
-        "DELETE FROM {table} AS m WHERE m.state = 'running' AND m.ctid = ANY (ARRAY(
-             SELECT c.ctid FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS l (id, attempt)
-             JOIN {table} AS c ON c.id = l.id AND c.attempt = l.attempt
-             WHERE c.state = 'running' ORDER BY c.id FOR UPDATE OF c))
-         RETURNING {TAKEN}"
+        "DELETE FROM {table} AS {row}
+         USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS l (id, attempt)
+         WHERE {row}.state = 'running' AND {row}.id = l.id AND {row}.attempt = l.attempt {}",
+        taken(row)
     )
 }
 
 /// Takes the failed rows a condition over the queue's columns is true for.
 pub fn take_failed_where(queue: &Queue, condition: &str) -> String {
-    let table = &queue.table;
+    let (table, row) = (&queue.table, &queue.alias);
     format!(
-        "DELETE FROM {table} AS m WHERE m.state = 'failed' AND m.ctid = ANY (ARRAY(
+        "DELETE FROM {table} AS {row} WHERE {row}.state = 'failed' AND {row}.ctid = ANY (ARRAY(
              SELECT {name}.ctid FROM {table} AS {name} WHERE {name}.state = 'failed' AND ({condition}\n)
-             FOR UPDATE SKIP LOCKED))
-         RETURNING {TAKEN}",
+             FOR UPDATE SKIP LOCKED)) {}",
+        taken(row),
         name = quoted(&queue.name),
+    )
+}
+
+/// Lends a leased row for longer: stays in its state, so an UPDATE, which a concurrent ack follows.
+pub fn extend_lease(queue: &Queue) -> String {
+    format!(
+        "UPDATE {} SET lease_until = $3 WHERE state = 'running' AND id = $1 AND attempt = $2",
+        queue.table
     )
 }
 
@@ -112,12 +128,12 @@ pub fn take_failed_where(queue: &Queue, condition: &str) -> String {
 /// $4 max_attempts, $5 run_at, $6 lease_until, $7 error (as text, or null), $8 result (as text).
 /// Returns the rows as they now are if asked to. Only the last hundred errors are kept.
 pub fn put(queue: &Queue, returning: bool) -> String {
-    let returning = if returning { " RETURNING m" } else { "" };
+    let returning = if returning { format!(" RETURNING {}", queue.alias) } else { String::new() };
     let own: String = queue.settable().map(|Column { name, .. }| format!(", {}", quoted(name))).collect();
     let own_values: String =
         queue.settable().map(|Column { name, .. }| format!(", (p.j).{}", quoted(name))).collect();
     format!(
-        "INSERT INTO {table} AS m (id, state, priority, attempt, max_attempts, run_at, lease_until, errors, result,
+        "INSERT INTO {table} AS {row} (id, state, priority, attempt, max_attempts, run_at, lease_until, errors, result,
                               finished_at, key, group_key, payload, enqueued_at{own})
          OVERRIDING SYSTEM VALUE
          SELECT (p.j).id, p.state, (p.j).priority, p.attempt, p.max_attempts, p.run_at, p.lease_until,
@@ -134,6 +150,7 @@ pub fn put(queue: &Queue, returning: bool) -> String {
                       pg_catalog.unnest($5) AS run_at, pg_catalog.unnest($6) AS lease_until,
                       pg_catalog.unnest($7) AS error, pg_catalog.unnest($8) AS result) p{returning}",
         table = queue.table,
+        row = queue.alias,
     )
 }
 

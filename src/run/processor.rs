@@ -92,7 +92,7 @@ impl Processor {
             }
         };
         let sql = match self.shape {
-            Shape::Job => format!("SELECT {} FROM pg_catalog.unnest($1) AS j", call("j")),
+            Shape::Job => format!("SELECT {} FROM pg_catalog.unnest($1) AS {}", call(&queue.alias), queue.alias),
             Shape::Batch => format!("SELECT {}", call("$1")),
         };
         queue.plan(sql, &[queue.row_array_type])

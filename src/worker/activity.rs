@@ -56,6 +56,8 @@ fn overview_row(queue: &Queue) -> Vec<Arg> {
     let slot = shared.and_then(|s| {
         s.find_queue(catalog::my_database().to_u32(), queue.oid.to_u32()).map(|place| &s.queues[place])
     });
+    // Policies say which rows the reader may see; counts over all would tell more.
+    let visible = !catalog::row_security_applies(queue.oid);
     let (counts, estimated) = counts(queue);
     let mut row = vec![
         spi::arg(queue.oid),
@@ -63,11 +65,11 @@ fn overview_row(queue: &Queue) -> Vec<Arg> {
         spi::arg(registered),
         spi::arg(queue.options.paused),
     ];
-    row.extend(counts.iter().map(|count| spi::arg(*count)));
+    row.extend(counts.iter().map(|count| spi::arg(visible.then_some(*count))));
     let workers = slot.map(|s| s.active.load(SeqCst) as i32);
     row.extend([
         spi::arg(estimated),
-        oldest(queue),
+        oldest(queue).filter(|_| visible),
         spi::arg(slot.map(|s| s.done.per_minute() as i64)),
         spi::arg(slot.map(|s| s.failed.per_minute() as i64)),
         spi::arg(workers),
@@ -90,7 +92,9 @@ fn counts(queue: &Queue) -> ([i64; queue::STATES.len()], bool) {
             queue.table,
             EXACT_UP_TO + 1
         );
-        let rows = role::pinned(|| queue.plan(sql, &[pg_sys::OIDOID]).execute(&[spi::arg(queue.oid)]));
+        let rows = role::as_restricted(queue.owner, || {
+            queue.plan(sql, &[pg_sys::OIDOID]).execute(&[spi::arg(queue.oid)])
+        });
         let count: i64 = rows.get(0, 1).unwrap_or(0);
         if count <= EXACT_UP_TO {
             return count;
@@ -106,7 +110,7 @@ fn oldest(queue: &Queue) -> Arg {
         "SELECT clock_timestamp() - enqueued_at FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT 1",
         queue.table
     );
-    let rows: Rows = role::pinned(|| {
+    let rows: Rows = role::as_restricted(queue.owner, || {
         let _planner = role::Planner::by_index();
         queue.plan(sql, &[]).execute(&[])
     });
@@ -129,6 +133,10 @@ fn problem(
     let role = registered?;
     if !has_function {
         return Some("the registered processor does not exist any more".into());
+    }
+    if !catalog::role_acts_for(role, queue.owner) {
+        let role = catalog::role_name(role);
+        return Some(format!("role \"{role}\", which registered the processor, no longer owns the queue"));
     }
     if shared.is_none() {
         return unshared_problem();
@@ -214,11 +222,12 @@ fn errors(call: &Call) -> SqlResult<Datum> {
             let sql = format!(
                 "SELECT '{oid}'::oid::regclass, id, attempt, errors -> -1 ->> 'sqlstate', errors -> -1 ->> 'message',
                         errors -> -1 ->> 'detail', errors -> -1 ->> 'hint', errors -> -1 ->> 'context',
-                        finished_at, to_jsonb(m)
-                 FROM {} AS m WHERE state = 'failed' ORDER BY id",
-                queue.table
+                        finished_at, to_jsonb({row}.*)
+                 FROM {} AS {row} WHERE state = 'failed' ORDER BY id",
+                queue.table,
+                row = queue.alias,
             );
-            let rows = role::pinned(|| queue.plan(sql, &[]).execute(&[]));
+            let rows = role::as_restricted(queue.owner, || queue.plan(sql, &[]).execute(&[]));
             for row in 0..rows.len() {
                 sink.put(&(1..=COLUMNS).map(|column| rows.datum(row, column)).collect::<Vec<_>>());
             }
@@ -232,9 +241,11 @@ fn errors(call: &Call) -> SqlResult<Datum> {
 fn cancel(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
     let (oid, id) = (required("queue", queue)?, required("id", id)?);
     spi::connect(|| {
-        let queue = queue::open_owned(oid)?;
+        let queue = queue::open_owned(oid)?.locked()?;
         let failure = Failure::new("57014", "canceled by an administrator");
-        for which in [Which::WaitingReady, Which::WaitingScheduled, Which::WaitingBlocked, Which::RunningJob]
+        let waiting = [Which::ReadyJob, Which::ScheduledJob, Which::BlockedJob, Which::RunningJob];
+        // Twice, for a job that moved on to a state already looked at.
+        for which in waiting.into_iter().chain(waiting)
         {
             let taken = claim::take(&queue, which, &[spi::arg(id)]);
             if !taken.is_empty() {

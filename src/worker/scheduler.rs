@@ -463,7 +463,8 @@ impl Scheduler {
     }
 }
 
-/// Ready jobs of a queue, counted up to a bound. Only reads.
+/// Ready jobs of a queue, counted up to a bound. Never as superuser: planning a query runs the table
+/// owner's index expressions.
 fn count_waiting(queue: Oid, bound: i64) -> Result<i64, Failure> {
     Worker.transaction(|| {
         let Ok(queue) = queue::open(queue) else { return 0 };
@@ -471,7 +472,7 @@ fn count_waiting(queue: Oid, bound: i64) -> Result<i64, Failure> {
             "SELECT count(*) FROM (SELECT FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT $1) w",
             queue.table
         );
-        role::pinned(|| {
+        role::as_restricted(queue.owner, || {
             let _planner = role::Planner::by_index();
             queue.plan(sql, &[pgrx::pg_sys::INT8OID]).execute(&[spi::arg(bound)]).get(0, 1).unwrap_or(0)
         })
