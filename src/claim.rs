@@ -98,7 +98,13 @@ pub fn take_failed_where(queue: &Queue, condition: &str) -> Vec<Taken> {
 }
 
 /// `for_caller`: where row security applies to the caller, only rows that the caller may delete.
-fn take_with(queue: &Queue, sql: String, types: &[pg_sys::Oid], args: &[Arg], for_caller: bool) -> Vec<Taken> {
+fn take_with(
+    queue: &Queue,
+    sql: String,
+    types: &[pg_sys::Oid],
+    args: &[Arg],
+    for_caller: bool,
+) -> Vec<Taken> {
     // Before the statement: one that is cut short may have taken rows already.
     wake::taken(queue.oid);
     let work = || {

@@ -37,6 +37,10 @@ extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["upkeep
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
+    // Under pg_upgrade nothing may be connected, woken or written by us.
+    if pg::shmem::is_binary_upgrade() {
+        return;
+    }
     pg::hooks::install(&worker::control::LISTENERS);
     if pg::shmem::is_preloading() {
         pg::shmem::register();

@@ -151,7 +151,8 @@ fn finish(is_claimable: impl Fn(&Note) -> bool, committed: bool) {
         }
     });
     if overflow {
-        for (place, _) in shared.queues_of(database) {
+        for (place, queue) in shared.queues_of(database) {
+            queue.due_at(0);
             shared.announce(place);
         }
     }

@@ -4,10 +4,12 @@ use super::spec::{Malformed, SETTABLE_HEADER, Spec};
 use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::spi::{self, Plan};
+use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role};
 use crate::queue::{self, Queue, quoted};
-use crate::{raw_function, run};
+use crate::{raw_function, run, wake};
+use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,6 +23,8 @@ struct Compiled {
     /// With whose rights; `None`: those of the role that changed the table.
     role: Option<Oid>,
     ignore_own: bool,
+    /// Jobs are scheduled so long after the transaction's start.
+    delay: Option<Micros>,
     plan: Plan,
 }
 
@@ -103,6 +107,9 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
             Some(role) => role::as_role(role, execute),
             None => role::pinned(execute),
         }
+        if let Some(delay) = compiled.delay {
+            wake::due(compiled.queue, time::transaction_start().saturating_add(delay));
+        }
         Ok(call.no_row())
     })
 }
@@ -132,10 +139,16 @@ fn compiled(
         queue: wanted.queue,
         role: wanted.role,
         ignore_own: wanted.spec.ignore_own,
+        delay: wanted.spec.delay.as_deref().and_then(delay_micros),
         plan,
     });
     COMPILED.with(|compiled| compiled.borrow_mut().insert(key, new.clone()));
     Ok(new)
+}
+
+fn delay_micros(interval: &str) -> Option<Micros> {
+    const MICROS: &str = "SELECT (extract(epoch FROM $1::interval) * 1000000)::bigint";
+    role::pinned(|| spi::run(MICROS, &[pg_sys::TEXTOID], &[spi::arg(interval)]).get(0, 1))
 }
 
 /// The form in which the changed rows come.

@@ -4,7 +4,7 @@
 use super::failure;
 use crate::error::SqlResult;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReportable};
+use pgrx::pg_sys::panic::ErrorReportable;
 use std::panic::AssertUnwindSafe;
 use std::ptr::NonNull;
 
@@ -92,12 +92,12 @@ fn run_body(
         let call = unsafe { Call::new(fcinfo) };
         body(&call).unwrap_or_report()
     };
-    std::panic::catch_unwind(AssertUnwindSafe(|| failure::remembering(work))).map_err(|payload| {
-        let from_postgres = matches!(payload.downcast_ref(), Some(CaughtError::PostgresError(_)));
-        match failure::take_latest() {
-            Some(error) if from_postgres => Problem::Postgres(error),
-            _ => Problem::Other(payload),
-        }
+    std::panic::catch_unwind(AssertUnwindSafe(|| failure::remembering(work))).map_err(|payload| match payload
+        .downcast_ref()
+        .and_then(failure::latest_matching)
+    {
+        Some(error) => Problem::Postgres(error),
+        None => Problem::Other(payload),
     })
 }
 

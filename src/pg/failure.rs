@@ -50,18 +50,9 @@ impl Failure {
             message: report.message().into(),
             detail: report.detail().map(Into::into),
             hint: report.hint().map(Into::into),
-            context: latest_context(),
+            // SAFETY: alive until the next error.
+            context: latest_matching(caught).and_then(|error| unsafe { text(error.as_ref().context) }),
         }
-    }
-}
-
-fn latest_context() -> Option<String> {
-    let latest = take_latest()?;
-    // SAFETY: set since the work began, in memory of the transaction that is still open; the text is
-    // null or NUL-terminated.
-    unsafe {
-        let context = latest.as_ref().context;
-        (!context.is_null()).then(|| std::ffi::CStr::from_ptr(context).to_string_lossy().into_owned())
     }
 }
 
@@ -77,14 +68,38 @@ fn unpack_sqlstate(mut code: i32) -> String {
 }
 
 thread_local! {
-    /// The latest ERROR in full: pgrx keeps only part of it when it turns it into a panic. Lives in the
-    /// transaction's memory, so it is read before the transaction ends, or not at all.
+    /// The latest ERROR in full: pgrx keeps only part of it when it turns it into a panic. In memory of
+    /// its own, since a failing commit ends the transaction before the error arrives here.
     static LATEST: Cell<*mut pg_sys::ErrorData> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// The latest ERROR, once.
-pub fn take_latest() -> Option<NonNull<pg_sys::ErrorData>> {
-    NonNull::new(LATEST.replace(std::ptr::null_mut()))
+fn replace_latest(error: *mut pg_sys::ErrorData) {
+    let before = LATEST.replace(error);
+    if !before.is_null() {
+        // SAFETY: made by CopyErrorData in TopMemoryContext and freed once.
+        unsafe { pg_sys::FreeErrorData(before) };
+    }
+}
+
+/// The latest ERROR, if it is the one that was caught: one raised again by user code is not the latest.
+/// Valid until the next error is remembered.
+pub fn latest_matching(caught: &CaughtError) -> Option<NonNull<pg_sys::ErrorData>> {
+    let CaughtError::PostgresError(report) = caught else { return None };
+    let latest = NonNull::new(LATEST.get())?;
+    // SAFETY: not null, and alive until it is replaced.
+    unsafe {
+        let error = latest.as_ref();
+        let is_same = error.sqlerrcode == report.sql_error_code() as i32
+            && text(error.message).is_some_and(|message| message == report.message());
+        is_same.then_some(latest)
+    }
+}
+
+/// # Safety
+/// Null or NUL-terminated.
+unsafe fn text(chars: *const std::ffi::c_char) -> Option<String> {
+    // SAFETY: by the contract above.
+    unsafe { (!chars.is_null()).then(|| std::ffi::CStr::from_ptr(chars).to_string_lossy().into_owned()) }
 }
 
 /// Called by Postgres for the error being built, after the callbacks of inner functions have added
@@ -94,16 +109,11 @@ unsafe extern "C-unwind" fn remember(_arg: *mut std::ffi::c_void) {
     // SAFETY: called from errfinish, so there is an error to copy; ErrorContext, which is current,
     // must not receive the copy, hence the switch.
     unsafe {
-        let memory = if pg_sys::TopTransactionContext.is_null() {
-            pg_sys::TopMemoryContext
-        } else {
-            pg_sys::TopTransactionContext
-        };
-        let before = pg_sys::MemoryContextSwitchTo(memory);
+        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
         let data = pg_sys::CopyErrorData();
         pg_sys::MemoryContextSwitchTo(before);
         if (*data).elevel >= PgLogLevel::ERROR as i32 {
-            LATEST.set(data);
+            replace_latest(data);
         } else {
             pg_sys::FreeErrorData(data);
         }
@@ -112,7 +122,6 @@ unsafe extern "C-unwind" fn remember(_arg: *mut std::ffi::c_void) {
 
 /// Remembers errors in full while `work` runs.
 pub fn remembering<R>(work: impl FnOnce() -> R) -> R {
-    LATEST.set(std::ptr::null_mut());
     // SAFETY: the callback's record outlives the work; pgrx and the code below put the stack back on
     // the way out, with and without an error.
     unsafe {

@@ -8,6 +8,12 @@ pub fn check() {
     pgrx::check_for_interrupts!();
 }
 
+/// The same while nothing runs that could be cancelled: a late cancel request is forgotten.
+pub fn check_idle() {
+    forget_cancel();
+    check();
+}
+
 /// Reloads the settings if SIGHUP came.
 pub fn reload_settings() {
     // SAFETY: the flag is set by the signal handler; reloading is what every loop of a process does.

@@ -30,7 +30,8 @@ impl LatchSlot {
     }
 }
 
-/// Sleeps until woken or until `timeout_ms` have passed (`None`: no limit), then acts on interrupts.
+/// Sleeps until woken or until `timeout_ms` have passed (`None`: no limit). Interrupts are the caller's
+/// to act on.
 pub fn sleep(timeout_ms: Option<i64>) {
     let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_EXIT_ON_PM_DEATH;
     if timeout_ms.is_some() {
@@ -46,5 +47,4 @@ pub fn sleep(timeout_ms: Option<i64>) {
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
-    super::interrupt::check();
 }

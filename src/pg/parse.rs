@@ -7,25 +7,30 @@ use std::ffi::CString;
 /// Is `CREATE TABLE …` with the user's columns in it still a single CREATE TABLE? Raises the parser's
 /// own error if it is not SQL at all.
 pub fn is_one_create_table(sql: &str) -> bool {
-    // SAFETY: `only_statement` returns null or a parsed node.
-    unsafe {
-        let node = only_statement(sql);
-        !node.is_null() && (*node).type_ == pg_sys::NodeTag::T_CreateStmt
-    }
+    let node = only_statement(sql);
+    // SAFETY: null or a parsed node.
+    unsafe { !node.is_null() && (*node).type_ == pg_sys::NodeTag::T_CreateStmt }
 }
 
 /// Is the text one SQL expression, and nothing more? Raises the parser's own error if it is not SQL.
+/// Parsed as it stands, without parentheses around it, which a text could close.
 pub fn is_one_expression(text: &str) -> bool {
-    // SAFETY: a node tagged SelectStmt is one.
+    let Ok(text) = CString::new(text) else { return false };
+    // SAFETY: this mode gives one SELECT, as PL/pgSQL reads its expressions; targets of a raw SELECT are
+    // ResTarget nodes.
     unsafe {
-        let node = only_statement(&format!("SELECT ({text}\n)"));
+        let list = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_PLPGSQL_EXPR);
+        let node = only_node(list);
         if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_SelectStmt {
             return false;
         }
         let select = &*node.cast::<pg_sys::SelectStmt>();
-        select.op == pg_sys::SetOperation::SETOP_NONE
-            && !select.targetList.is_null()
-            && (*select.targetList).length == 1
+        if select.targetList.is_null() || (*select.targetList).length != 1 {
+            return false;
+        }
+        let target = (*(*select.targetList).elements).ptr_value.cast::<pg_sys::ResTarget>();
+        (*target).name.is_null()
+            && select.op == pg_sys::SetOperation::SETOP_NONE
             && select.distinctClause.is_null()
             && select.intoClause.is_null()
             && select.fromClause.is_null()
@@ -38,30 +43,21 @@ pub fn is_one_expression(text: &str) -> bool {
             && select.limitOffset.is_null()
             && select.lockingClause.is_null()
             && select.withClause.is_null()
-            && is_unaliased(select)
-    }
-}
-
-/// `SELECT (a) AS b` would let a text close the parenthesis and go on.
-///
-/// # Safety
-/// The statement has exactly one target.
-unsafe fn is_unaliased(select: &pg_sys::SelectStmt) -> bool {
-    // SAFETY: by the contract above; targets of a raw SELECT are ResTarget nodes.
-    unsafe {
-        let target = (*(*select.targetList).elements).ptr_value.cast::<pg_sys::ResTarget>();
-        (*target).name.is_null() && (*target).indirection.is_null()
     }
 }
 
 /// The text's only statement, or null if it has none or several.
-unsafe fn only_statement(sql: &str) -> *mut pg_sys::Node {
-    let Ok(text) = CString::new(sql) else {
-        return std::ptr::null_mut();
-    };
+fn only_statement(sql: &str) -> *mut pg_sys::Node {
+    let Ok(text) = CString::new(sql) else { return std::ptr::null_mut() };
     // SAFETY: the parser copies what it keeps into the current memory context.
+    unsafe { only_node(pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT)) }
+}
+
+/// # Safety
+/// A list of RawStmt nodes, as the parser returns it.
+unsafe fn only_node(list: *mut pg_sys::List) -> *mut pg_sys::Node {
+    // SAFETY: by the contract above.
     unsafe {
-        let list = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         if list.is_null() || (*list).length != 1 {
             return std::ptr::null_mut();
         }

@@ -58,6 +58,18 @@ pub fn pinned<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Puts the session back as it was after login. Must be called inside `spi::connect`.
+pub fn reset_session() {
+    for statement in [
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "RESET ALL",
+        "SELECT pg_catalog.pg_advisory_unlock_all()",
+        "DISCARD TEMP",
+    ] {
+        super::spi::run(statement, &[], &[]);
+    }
+}
+
 /// Steers the planner while it lives. Plans here are made once, often over an empty table, and kept:
 /// cost estimates are worth nothing then.
 pub struct Planner {

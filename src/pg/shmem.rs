@@ -45,6 +45,7 @@ unsafe extern "C-unwind" fn startup() {
         SHARED.store(place.cast(), Ordering::SeqCst);
         let crashed = STARTS.fetch_add(1, Ordering::SeqCst) > 0;
         if let Some(shared) = get() {
+            shared.made_at.store(super::time::now(), Ordering::SeqCst);
             shared.unclean_start.store(crashed || stopped_uncleanly(), Ordering::SeqCst);
         }
     }
@@ -67,6 +68,11 @@ fn stopped_uncleanly() -> bool {
 pub fn is_preloading() -> bool {
     // SAFETY: reads a global.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+pub fn is_binary_upgrade() -> bool {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::IsBinaryUpgrade }
 }
 
 /// Asks for the memory; to be called while the library is being preloaded.

@@ -9,6 +9,7 @@ use super::processor::{Processor, Shape};
 use crate::claim::{self, Move, Taken};
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::{Failure, in_subtransaction};
+use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
@@ -38,6 +39,15 @@ pub struct Report {
     pub returned: usize,
 }
 
+impl Report {
+    pub fn add(&mut self, other: &Report) {
+        self.claimed += other.claimed;
+        self.done += other.done;
+        self.failed += other.failed;
+        self.returned += other.returned;
+    }
+}
+
 /// Told what a batch is doing, and asked which job is to be stopped.
 pub trait Observer {
     fn claimed(&mut self, jobs: &[Taken]);
@@ -46,10 +56,14 @@ pub trait Observer {
     fn cancelled(&self) -> Option<i64>;
     /// The cancelled job had finished when the interrupt came.
     fn forget_cancelled(&mut self);
+    /// Are interrupts meant for the job that runs? In a client's session they are meant for its CALL.
+    fn owns_interrupts(&self) -> bool;
 }
 
-/// For a session that runs jobs itself: nobody watches.
-pub struct Unobserved;
+/// Nobody watches: in a client's session, or without shared memory.
+pub struct Unobserved {
+    pub owns_interrupts: bool,
+}
 
 impl Observer for Unobserved {
     fn claimed(&mut self, _: &[Taken]) {}
@@ -58,6 +72,9 @@ impl Observer for Unobserved {
         None
     }
     fn forget_cancelled(&mut self) {}
+    fn owns_interrupts(&self) -> bool {
+        self.owns_interrupts
+    }
 }
 
 /// Claims and runs a batch. Must be called in a transaction, inside `spi::connect`.
@@ -85,9 +102,11 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
 }
 
 /// Records a failure of one job that its own transaction could not: its commit failed.
-pub fn fail(queue: &Queue, id: i64, failure: &Failure) -> Report {
+pub fn fail(queue: &Queue, id: i64, failure: &Failure, cancelled: bool) -> Report {
     let jobs = claim::take(queue, Which::ReadyJob, &[spi::arg(id)]);
-    let moves: Vec<Move> = jobs.iter().map(|job| after_failure(queue, job, failure, None)).collect();
+    let ending =
+        |job| if cancelled { give_up(job, failure) } else { after_failure(queue, job, failure, None) };
+    let moves: Vec<Move> = jobs.iter().map(ending).collect();
     claim::put(queue, &moves);
     jobs.iter().for_each(|job| log_failure(queue, job, failure));
     Report { claimed: jobs.len(), failed: jobs.len(), ..Report::default() }
@@ -135,12 +154,14 @@ impl Batch<'_> {
         let rows: Vec<Datum> = chunk.iter().map(|job| job.row).collect();
         let with_results = self.queue.options.keep_done.is_some();
         let mut finished = 0;
+        let mut started = JobClock::start();
         let observer = &mut *self.observer;
         observer.starting(&chunk[0]);
         let (queue, processor) = (self.queue, self.processor);
         let outcome = in_subtransaction(|| {
             processor.call(queue, &rows, with_results, &mut |count| {
                 finished = count;
+                started = JobClock::start();
                 if let Some(next) = chunk.get(count) {
                     observer.starting(next);
                     interrupt::check();
@@ -164,6 +185,9 @@ impl Batch<'_> {
                 Ok(())
             }
             Err(failure) => {
+                if failure.is_cancel() && !self.observer.owns_interrupts() && !started.is_over(processor) {
+                    ereport!(ERROR, PgSqlErrorCode::ERRCODE_QUERY_CANCELED, failure.message);
+                }
                 interrupt::forget_cancel();
                 Err((finished.min(chunk.len() - 1), failure))
             }
@@ -238,6 +262,19 @@ impl Batch<'_> {
         }
         claim::put(queue, &moves);
         report
+    }
+}
+
+/// When the present job began: tells whether its own timeout can have ended it.
+struct JobClock(Micros);
+
+impl JobClock {
+    fn start() -> JobClock {
+        JobClock(time::now())
+    }
+
+    fn is_over(&self, processor: &Processor) -> bool {
+        processor.timeout_ms.is_some_and(|limit| time::now() - self.0 >= Micros::from(limit) * 1000)
     }
 }
 

@@ -33,8 +33,9 @@ pub struct Processor {
     pub registration: String,
 }
 
-// By name first: after a restore the oid is another's. By oid second, which follows a rename. Either
-// way the argument must be what this queue holds.
+// By oid first, which follows a rename; by name after a restore, when the oid is gone. Either way the
+// argument must be what this queue holds; a function found by name must belong to somebody whose code
+// the role runs anyway, since whoever may create functions in the schema could have put it there.
 const FIND: &str = "
     SELECT quote_ident(n.nspname) || '.' || quote_ident(f.proname), p.shape, p.role::oid, p.batch_size,
            p.parallelism, p.load_balanced,
@@ -47,9 +48,13 @@ const FIND: &str = "
                   AND f.proargtypes[0] = CASE p.shape WHEN 'job' THEN t.oid ELSE t.typarray END
     JOIN pg_namespace n ON n.oid = f.pronamespace
     JOIN pg_type r ON r.oid = f.prorettype
+    JOIN pg_roles r2 ON r2.oid = p.role::oid
     WHERE p.queue = $1
-      AND (quote_ident(n.nspname) || '.' || quote_ident(f.proname) = p.processor OR f.oid = p.processor_oid)
-    ORDER BY quote_ident(n.nspname) || '.' || quote_ident(f.proname) = p.processor DESC
+      AND (f.oid = p.processor_oid
+           OR (quote_ident(n.nspname) || '.' || quote_ident(f.proname) = p.processor
+               AND (pg_has_role(r2.oid, f.proowner, 'USAGE')
+                    OR (SELECT o.rolsuper FROM pg_roles o WHERE o.oid = f.proowner))))
+    ORDER BY f.oid = p.processor_oid DESC
     LIMIT 1";
 
 /// The queue's processor; `None` if none is registered or its function is gone. Must be called inside
@@ -92,7 +97,9 @@ impl Processor {
             }
         };
         let sql = match self.shape {
-            Shape::Job => format!("SELECT {} FROM pg_catalog.unnest($1) AS {}", call(&queue.alias), queue.alias),
+            Shape::Job => {
+                format!("SELECT {} FROM pg_catalog.unnest($1) AS {}", call(&queue.alias), queue.alias)
+            }
             Shape::Batch => format!("SELECT {}", call("$1")),
         };
         queue.plan(sql, &[queue.row_array_type])

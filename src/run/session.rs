@@ -7,6 +7,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::failure::{Failure, catch};
 use crate::pg::{Datum, Oid, catalog, interrupt, spi, xact};
+use crate::queue::Queue;
 use crate::{queue, raw_function, upkeep};
 use pgrx::pg_sys;
 
@@ -43,7 +44,8 @@ struct Procedure;
 
 impl Session for Procedure {
     fn transaction<R>(&self, work: impl FnOnce() -> R) -> Result<R, Failure> {
-        let result = work();
+        // A connection of its own, so that its rows are freed now and not when the call ends.
+        let result = spi::connect(work);
         catch(spi::commit).map(|()| result)
     }
 }
@@ -68,6 +70,9 @@ impl Observer for Noting<'_> {
     fn forget_cancelled(&mut self) {
         self.inner.forget_cancelled();
     }
+    fn owns_interrupts(&self) -> bool {
+        self.inner.owns_interrupts()
+    }
 }
 
 /// Runs one batch. If its commit fails (a deferred constraint), its jobs are run again one by one, each
@@ -87,16 +92,18 @@ pub fn run_batch(
     let Noting { ids, inner } = noting;
     match ids.as_slice() {
         [] => Err(failure),
-        [id] => run_failed(session, queue, *id, &failure),
+        [id] => run_failed(session, queue, *id, &failure, inner),
         _ => {
             let mut total = Report::default();
+            let mut last = Ok(());
+            // One that cannot even be put among the failed ones does not keep the others from their turn.
             for id in ids {
-                let report = run_alone(session, queue, processor, id, inner)?;
-                total.claimed += report.claimed;
-                total.done += report.done;
-                total.failed += report.failed;
+                match run_alone(session, queue, processor, id, inner) {
+                    Ok(report) => total.add(&report),
+                    Err(failure) => last = Err(failure),
+                }
             }
-            Ok(total)
+            last.map(|()| total)
         }
     }
 }
@@ -110,7 +117,7 @@ pub fn run_alone(
     observer: &mut dyn Observer,
 ) -> Result<Report, Failure> {
     run_claim(session, queue, processor, Claim::Job(id), observer)
-        .or_else(|failure| run_failed(session, queue, id, &failure))
+        .or_else(|failure| run_failed(session, queue, id, &failure, observer))
 }
 
 fn run_claim(
@@ -121,17 +128,29 @@ fn run_claim(
     observer: &mut dyn Observer,
 ) -> Result<Report, Failure> {
     session.transaction(|| match queue::open(queue) {
-        Ok(queue) if queue.registration.as_ref() == Some(&processor.registration) => {
-            batch::run(&queue, processor, claim, observer)
+        Ok(queue) if may_run(&queue, processor) => {
+            queue.locked().map_or_else(|_| Report::default(), |q| batch::run(&q, processor, claim, observer))
         }
         // Dropped, unregistered or registered anew since we looked: nothing to do here.
         _ => Report::default(),
     })
 }
 
-fn run_failed(session: &impl Session, queue: Oid, id: i64, failure: &Failure) -> Result<Report, Failure> {
-    session.transaction(|| match queue::open(queue) {
-        Ok(queue) => batch::fail(&queue, id, failure),
+/// Is this still the queue's processor, and does its role still act for the queue's owner?
+fn may_run(queue: &Queue, processor: &Processor) -> bool {
+    queue.registration.as_ref() == Some(&processor.registration) && catalog::acts_for(queue.owner)
+}
+
+fn run_failed(
+    session: &impl Session,
+    queue: Oid,
+    id: i64,
+    failure: &Failure,
+    observer: &mut dyn Observer,
+) -> Result<Report, Failure> {
+    let cancelled = failure.is_cancel() && observer.cancelled() == Some(id);
+    session.transaction(|| match queue::open(queue).and_then(Queue::locked) {
+        Ok(queue) => batch::fail(&queue, id, failure, cancelled),
         Err(_) => Report::default(),
     })
 }
@@ -190,11 +209,11 @@ pub fn own_queues() -> Vec<Oid> {
 fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
     let mut claimed = 0;
     loop {
-        let known = queue::open(oid)?;
+        let known = queue::open(oid)?.locked()?;
         if known.options.paused {
             return Ok(claimed);
         }
-        while upkeep::is_due(&known) && upkeep::step(&known) {}
+        while upkeep::is_due(&known) && spi::connect(|| upkeep::step(&known)) {}
         drop(known);
         let Some(processor) = processor::find(oid) else {
             return Ok(claimed);
@@ -202,8 +221,9 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
         // What upkeep moved is committed before the batch begins.
         spi::commit();
         let limit = i64::from(processor.batch_size).min(most - claimed);
-        let report = run_batch(&Procedure, oid, &processor, limit, &mut Unobserved)
-            .map_err(|failure| pg_report(&failure))?;
+        let report =
+            run_batch(&Procedure, oid, &processor, limit, &mut Unobserved { owns_interrupts: false })
+                .map_err(|failure| pg_report(&failure))?;
         claimed += (report.claimed - report.returned) as i64;
         if report.claimed == 0 || claimed >= most {
             return Ok(claimed);

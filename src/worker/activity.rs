@@ -245,8 +245,7 @@ fn cancel(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
         let failure = Failure::new("57014", "canceled by an administrator");
         let waiting = [Which::ReadyJob, Which::ScheduledJob, Which::BlockedJob, Which::RunningJob];
         // Twice, for a job that moved on to a state already looked at.
-        for which in waiting.into_iter().chain(waiting)
-        {
+        for which in waiting.into_iter().chain(waiting) {
             let taken = claim::take(&queue, which, &[spi::arg(id)]);
             if !taken.is_empty() {
                 claim::put(&queue, &taken.iter().map(|job| give_up(job, &failure)).collect::<Vec<_>>());

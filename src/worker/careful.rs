@@ -10,9 +10,10 @@ use super::shared::{QueueSlot, Shared};
 use crate::claim::{self, Move};
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::Failure;
+use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, role, spi};
-use crate::queue;
 use crate::queue::statements::Which;
+use crate::queue::{self, Queue};
 use crate::run::batch::{Observer, Report};
 use crate::run::processor::Processor;
 use crate::run::session::{self, Session, Worker};
@@ -44,7 +45,7 @@ pub fn run_one(
         id: database.careful_job.load(SeqCst),
         worker_died: database.careful_died.swap(false, SeqCst),
     });
-    let outcome = convict(oid, since_start).and_then(|convicted| {
+    let outcome = convict(oid, shared.made_at.load(SeqCst), since_start).and_then(|convicted| {
         let Some(id) = next_job(oid)? else {
             return Ok(convicted);
         };
@@ -70,16 +71,19 @@ struct Suspect {
 }
 
 /// Deals with marks left behind: one from before the start outlived a crash and names a culprit.
-fn convict(oid: Oid, since_start: Option<Suspect>) -> Result<Report, Failure> {
-    const MARKED: &str = "DELETE FROM queue.crash_marks WHERE queue = $1 RETURNING id";
+fn convict(oid: Oid, made_at: Micros, since_start: Option<Suspect>) -> Result<Report, Failure> {
+    let types = [pg_sys::REGCLASSOID, pg_sys::TIMESTAMPTZOID];
+    const MARKED: &str = "DELETE FROM queue.crash_marks WHERE queue = $1 RETURNING id, started < $2";
     Worker.transaction(|| {
-        let Ok(queue) = queue::open(oid) else { return Report::default() };
-        let rows = queue::as_extension(|| spi::run(MARKED, &[pg_sys::REGCLASSOID], &[spi::arg(oid)]));
-        let ids: Vec<i64> = (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect();
+        let Ok(queue) = queue::open(oid).and_then(Queue::locked) else { return Report::default() };
+        let rows =
+            queue::as_extension(|| spi::run(MARKED, &types, &[spi::arg(oid), time::to_arg(Some(made_at))]));
+        let marks: Vec<(i64, bool)> =
+            (0..rows.len()).filter_map(|row| Some((rows.get(row, 1)?, rows.get(row, 2)?))).collect();
         let mut report = Report::default();
-        for id in ids {
-            let suspect = since_start.as_ref().filter(|suspect| suspect.id == id);
-            if suspect.is_some_and(|suspect| !suspect.worker_died) {
+        for (id, before_start) in marks {
+            let suspect = since_start.as_ref().filter(|suspect| suspect.id == id && !before_start);
+            if !before_start && !suspect.is_some_and(|suspect| suspect.worker_died) {
                 continue;
             }
             let jobs = claim::take(&queue, Which::ReadyJob, &[spi::arg(id)]);

@@ -6,7 +6,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::bgworker::{self, Start};
 use crate::pg::hooks::Listeners;
 use crate::pg::time::{Micros, now};
-use crate::pg::{Oid, catalog, latch, shmem, spi};
+use crate::pg::{Oid, catalog, interrupt, latch, shmem, spi};
 use crate::wake;
 use pgrx::prelude::*;
 use std::sync::atomic::Ordering::SeqCst;
@@ -69,6 +69,7 @@ fn end_processes(shared: &Shared, slot: &DatabaseSlot) -> bool {
         }
         pids.into_iter().for_each(bgworker::terminate);
         latch::sleep(Some(20));
+        interrupt::check();
     }
 }
 
@@ -95,6 +96,7 @@ fn start_shared(shared: &Shared) -> Result<bool, Error> {
             return Err(Error::NoWorkerSlot);
         }
         latch::sleep(Some(20));
+        interrupt::check();
     }
     Ok(true)
 }
@@ -115,6 +117,7 @@ fn start_unshared() -> Result<bool, Error> {
             return Ok(true);
         }
         latch::sleep(Some(20));
+        interrupt::check();
     }
     Err(Error::NoWorkerSlot)
 }
@@ -137,6 +140,7 @@ fn stop_workers() -> SqlResult<bool> {
         while bgworker::is_alive(pid) && now() < deadline {
             bgworker::terminate(pid);
             latch::sleep(Some(20));
+            interrupt::check();
         }
         Ok(true)
     })

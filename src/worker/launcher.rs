@@ -47,6 +47,7 @@ fn run() {
     let mut listed: Vec<(Oid, String)> = Vec::new();
     let mut listed_at: Micros = 0;
     loop {
+        interrupt::check_idle();
         interrupt::reload_settings();
         if shared.rescan.swap(false, SeqCst) || now() - listed_at > LIST_EVERY_MS * 1000 {
             match databases() {
@@ -95,6 +96,7 @@ fn tend(shared: &Shared, known: &mut Known, oid: Oid, name: &str) -> bool {
         return false;
     };
     let serves = settings::serves_database(name);
+    slot.unserved.store(!serves, SeqCst);
     if let Some(handle) = &known.scheduler {
         if handle.life() != Life::Gone {
             if !serves || !slot.is_open() {

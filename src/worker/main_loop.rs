@@ -6,7 +6,8 @@ use crate::claim::Taken;
 use crate::pg::bgworker;
 use crate::pg::failure::Failure;
 use crate::pg::time::{Micros, now};
-use crate::pg::{Oid, catalog, interrupt, latch, shmem};
+use crate::pg::{Oid, catalog, interrupt, latch, role, shmem};
+use crate::queue::Queue;
 use crate::run::balance;
 use crate::run::batch::{Observer, Report};
 use crate::run::processor::{self, Processor};
@@ -42,7 +43,8 @@ fn run() {
         bgworker::connect(database, role);
         return super::unshared::work(start.generation as i32);
     };
-    // Only a worker that got so far gives its place back itself; else the scheduler knows it failed.
+    // Registered before connecting, so that it is called after the open transaction was rolled back.
+    bgworker::on_exit(give_place_back);
     bgworker::connect(database, role);
     let place = start.slot as usize;
     let slot = &shared.workers[place];
@@ -51,9 +53,12 @@ fn run() {
     }
     slot.pid.store(bgworker::my_pid(), SeqCst);
     slot.latch.take();
+    // Only a worker that got so far gives its place back itself; else the scheduler knows it failed.
     PLACE.set(Some((place, start.generation)));
-    bgworker::on_exit(give_place_back);
     bgworker::report_name(WORKER);
+    for (_, queue) in shared.queues_of(start.database).filter(|(_, q)| q.role.load(SeqCst) == start.role) {
+        queue.worker_failed.store(false, SeqCst);
+    }
     let reason =
         Member { shared, slot, place, database: start.database, role, sizes: HashMap::new(), next: 0 }.work();
     log!("{} ends: {reason}", bgworker::my_name());
@@ -111,7 +116,7 @@ impl Member {
         let mut idle_since = now();
         loop {
             interrupt::reload_settings();
-            interrupt::check();
+            interrupt::check_idle();
             if self.slot.retire.load(SeqCst) {
                 return "not needed any more";
             }
@@ -213,7 +218,9 @@ impl Member {
         let oid = Oid::from(self.shared.queues[place].queue.load(SeqCst));
         bgworker::report_activity(Some("moving due jobs"));
         loop {
-            let more = Worker.transaction(|| queue::open(oid).is_ok_and(|queue| upkeep::step(&queue)));
+            let more = Worker.transaction(|| {
+                queue::open(oid).and_then(Queue::locked).is_ok_and(|queue| upkeep::step(&queue))
+            });
             match more {
                 Ok(true) => interrupt::check(),
                 Ok(false) => return,
@@ -272,11 +279,15 @@ impl Member {
                         queue.drained.fetch_max(sequence, SeqCst);
                         break;
                     }
+                    // A full batch: there is more, perhaps enough for one more worker.
+                    if queue.active.load(SeqCst) < queue.target.load(SeqCst) {
+                        self.shared.wake_worker(queue);
+                    }
                 }
                 Err(failure) => {
                     // Not a job's fault. The next poll or enqueue tries again.
                     self.complain("could not run a batch", oid, &failure);
-                    queue.drained.fetch_max(sequence, SeqCst);
+                    queue.drained.store(queue.sequence.load(SeqCst), SeqCst);
                     break;
                 }
             }
@@ -284,6 +295,11 @@ impl Member {
             if now() > until || queue.paused.load(SeqCst) || self.slot.retire.load(SeqCst) {
                 break;
             }
+        }
+        // What the processor set for the session (a role, a search_path, temporary tables, advisory
+        // locks) is not for the next queue's.
+        if let Err(failure) = Worker.transaction(role::reset_session) {
+            self.complain("could not reset the session after a turn", oid, &failure);
         }
         bgworker::report_name(WORKER);
     }
@@ -358,5 +374,9 @@ impl Observer for Watching {
 
     fn forget_cancelled(&mut self) {
         self.slot.cancel.store(0, SeqCst);
+    }
+
+    fn owns_interrupts(&self) -> bool {
+        true
     }
 }

@@ -37,6 +37,8 @@ struct Configured {
     load_balanced: bool,
     batch_size: u32,
     can_login: bool,
+    /// The role still acts for the queue's owner.
+    role_owns: bool,
 }
 
 /// The workers that a role should have.
@@ -74,7 +76,7 @@ fn load() -> Result<Option<Vec<Configured>>, Failure> {
     const LOAD: &str = "
         SELECT q.queue::oid, q.paused, coalesce(p.role::oid, c.relowner), p.queue IS NOT NULL,
                coalesce(p.parallelism, 1), coalesce(p.load_balanced, false), coalesce(p.batch_size, 0),
-               coalesce(r.rolcanlogin, false)
+               coalesce(r.rolcanlogin, false), coalesce(pg_has_role(r.oid, c.relowner, 'USAGE'), false)
         FROM queue.queues q
         JOIN pg_class c ON c.oid = q.queue
         LEFT JOIN queue.processors p ON p.queue = q.queue
@@ -94,11 +96,13 @@ fn load() -> Result<Option<Vec<Configured>>, Failure> {
                     load_balanced: rows.get(row, 6)?,
                     batch_size: rows.get::<i32>(row, 7)? as u32,
                     can_login: rows.get(row, 8)?,
+                    role_owns: rows.get(row, 9)?,
                 })
             })
             .collect();
         for queue in &mut list {
-            queue.processor_missing = queue.has_processor && processor::find(queue.oid).is_none();
+            queue.processor_missing =
+                queue.has_processor && (!queue.role_owns || processor::find(queue.oid).is_none());
         }
         Some(list)
     })
@@ -124,6 +128,12 @@ impl Scheduler {
         slot.scheduler.take();
         slot.scheduler_pid.store(bgworker::my_pid(), SeqCst);
         slot.changed.store(true, SeqCst);
+        // Places a scheduler before this one took for workers that never came, or are gone.
+        for (_, worker) in shared.workers_of(database) {
+            if !bgworker::is_alive(worker.pid.load(SeqCst)) {
+                worker.release();
+            }
+        }
         bgworker::on_exit(|| {
             if let Some(slot) = shmem::get().and_then(|s| s.database(catalog::my_database().to_u32())) {
                 slot.scheduler.release();
@@ -150,6 +160,7 @@ impl Scheduler {
 
     fn serve(mut self) {
         loop {
+            interrupt::check_idle();
             interrupt::reload_settings();
             if self.slot.changed.swap(false, SeqCst) || self.queues.is_empty() {
                 match load() {
@@ -240,6 +251,10 @@ impl Scheduler {
         let time = now();
         if time - self.polled > settings::poll_interval_ms() * 1000 {
             self.polled = time;
+            // A function made again, or a role allowed to log in, announces nothing.
+            if self.queues.iter().any(|queue| queue.processor_missing || !queue.can_login) {
+                self.slot.changed.store(true, SeqCst);
+            }
             for (place, slot) in self.shared.queues_of(self.database) {
                 if slot.has_processor.load(SeqCst) && !slot.paused.load(SeqCst) && !slot.has_work() {
                     self.shared.announce(place);
@@ -367,11 +382,11 @@ impl Scheduler {
             let has_work = slot.has_work() || slot.active.load(SeqCst) > 0;
             if has_work {
                 entry.workers += slot.target.load(SeqCst).max(1) as usize;
-            } else if slot.upkeep_wanted.load(SeqCst)
-                || (slot.has_processor.load(SeqCst) && !slot.paused.load(SeqCst))
-            {
+            } else if slot.has_processor.load(SeqCst) && !slot.paused.load(SeqCst) {
                 entry.workers = entry.workers.max(1);
             }
+            // Upkeep is not to wait for a long job of another queue.
+            entry.workers += usize::from(slot.upkeep_wanted.load(SeqCst));
             entry.urgent |= has_work || slot.upkeep_wanted.load(SeqCst);
         }
         wanted

@@ -23,6 +23,8 @@ pub const NEVER: Micros = i64::MAX;
 pub struct Shared {
     /// The server did not shut down in order before this start.
     pub unclean_start: AtomicBool,
+    /// When this shared memory was made: a crash makes it anew.
+    pub made_at: AtomicI64,
     /// The launcher should look at all databases again.
     pub rescan: AtomicBool,
     pub launcher: LatchSlot,
@@ -52,6 +54,8 @@ pub struct DatabaseSlot {
     pub no_extension: AtomicBool,
     /// The queues' `careful_left` has been set after this start.
     pub careful_set: AtomicBool,
+    /// Not among `queue_ext.databases`.
+    pub unserved: AtomicBool,
     /// The worker (place + 1) that runs a job alone after an unclean start.
     pub careful_owner: AtomicU32,
     /// The queue and job last marked since this start: a mark of it tells of no crash.
@@ -314,7 +318,11 @@ impl Shared {
     pub fn take_waiter(&self, place: usize) -> Option<&Waiter> {
         let waiter = self.waiters.iter().find(|waiter| {
             let pid = waiter.pid.load(SeqCst);
-            if pid != 0 && !bgworker::is_alive(pid) {
+            // Only one session may take it over: the one that finds the dead one's number first.
+            if pid != 0
+                && !bgworker::is_alive(pid)
+                && waiter.pid.compare_exchange(pid, 0, SeqCst, SeqCst).is_ok()
+            {
                 self.release_waiter(waiter);
             }
             waiter.queue_place.compare_exchange(0, place as u32 + 1, SeqCst, SeqCst).is_ok()
@@ -346,6 +354,7 @@ impl DatabaseSlot {
         self.out_of_slots.store(false, SeqCst);
         self.no_extension.store(false, SeqCst);
         self.careful_set.store(false, SeqCst);
+        self.unserved.store(false, SeqCst);
         self.careful_owner.store(0, SeqCst);
         self.careful_queue.store(0, SeqCst);
         self.careful_job.store(0, SeqCst);
@@ -359,7 +368,7 @@ impl DatabaseSlot {
 
     /// May processes of ours be connected to it now?
     pub fn is_open(&self) -> bool {
-        !self.stopped.load(SeqCst) && self.barred_until.load(SeqCst) < now()
+        !self.stopped.load(SeqCst) && !self.unserved.load(SeqCst) && self.barred_until.load(SeqCst) < now()
     }
 }
 

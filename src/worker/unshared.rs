@@ -7,6 +7,7 @@ use super::{SCHEDULER, WORKER};
 use crate::pg::bgworker::{self, Handle, Life, Start};
 use crate::pg::failure::Failure;
 use crate::pg::{Oid, catalog, interrupt, latch, role, spi};
+use crate::queue::Queue;
 use crate::run::batch::Unobserved;
 use crate::run::processor;
 use crate::run::session::{self, Session, Worker};
@@ -35,6 +36,7 @@ fn wanted() -> Result<Option<Vec<(Oid, i64)>>, Failure> {
 pub fn schedule() {
     let mut workers: Vec<(Oid, Handle)> = Vec::new();
     loop {
+        interrupt::check_idle();
         interrupt::reload_settings();
         match wanted() {
             Ok(Some(roles)) => {
@@ -83,10 +85,16 @@ fn staff(workers: &mut Vec<(Oid, Handle)>, role: Oid, count: usize) {
 pub fn work(scheduler: i32) {
     bgworker::report_name(WORKER);
     while bgworker::is_alive(scheduler) {
+        interrupt::check_idle();
         interrupt::reload_settings();
         let queues = Worker.transaction(|| catalog::extension_oid().map(|_| session::own_queues()));
         match queues {
-            Ok(Some(queues)) => queues.into_iter().for_each(run_queue),
+            Ok(Some(queues)) => queues.into_iter().for_each(|queue| {
+                run_queue(queue);
+                if let Err(failure) = Worker.transaction(role::reset_session) {
+                    warning!("{WORKER}: could not reset the session: {}", failure.message);
+                }
+            }),
             Ok(None) => return,
             Err(failure) => debug1!("{WORKER}: {}", failure.message),
         }
@@ -98,7 +106,8 @@ pub fn work(scheduler: i32) {
 
 /// Runs a queue until it is empty.
 fn run_queue(oid: Oid) {
-    let kept_up = Worker.transaction(|| queue::open(oid).is_ok_and(|queue| upkeep::step(&queue)));
+    let kept_up = Worker
+        .transaction(|| queue::open(oid).and_then(Queue::locked).is_ok_and(|queue| upkeep::step(&queue)));
     if let Err(failure) = kept_up {
         warning!("{WORKER}: could not move the due jobs: {}", failure.message);
     }
@@ -108,7 +117,7 @@ fn run_queue(oid: Oid) {
         };
         bgworker::report_activity(Some(&format!("SELECT {}(…)", processor.function)));
         let limit = i64::from(processor.batch_size);
-        match session::run_batch(&Worker, oid, &processor, limit, &mut Unobserved) {
+        match session::run_batch(&Worker, oid, &processor, limit, &mut Unobserved { owns_interrupts: true }) {
             Ok(report) if (report.claimed as i64) < limit => return,
             Ok(_) => interrupt::check(),
             Err(failure) => {
