@@ -30,10 +30,10 @@ SELECT due();
 CALL queue.run('q');
 SELECT state, who, attempt, finished_at IS NOT NULL AS finished FROM q ORDER BY id;
 SELECT count(*) FROM done WHERE who = 'cured';
-SELECT attempt, sqlstate, message, detail, hint, context, failed_at <= clock_timestamp() AS stamped, job ->> 'who' AS who
+SELECT attempt, sqlstate, message, detail, hint, split_part(context, E'\n', 1) AS context, failed_at <= clock_timestamp() AS stamped, job ->> 'who' AS who
 FROM queue.errors WHERE queue = 'q'::regclass ORDER BY id LIMIT 1;
 SELECT e ->> 'attempt' AS attempt, e ->> 'sqlstate' AS sqlstate, e ->> 'message' AS message, e ->> 'detail' AS detail, e ->> 'hint' AS hint,
-       e ->> 'context' AS context, (e ->> 'failed_at')::timestamptz BETWEEN enqueued_at AND clock_timestamp() AS stamped
+       split_part(e ->> 'context', E'\n', 1) AS context, (e ->> 'failed_at')::timestamptz BETWEEN enqueued_at AND clock_timestamp() AS stamped
 FROM q, jsonb_array_elements(errors) WITH ORDINALITY j (e, n) WHERE who = 'bad 1' ORDER BY n;
 
 -- Errors of every kind end as such, and the last words of each are kept.

@@ -89,4 +89,4 @@ SELECT claim_path IS NOT NULL AS claim_path FROM queue.overview WHERE queue = 's
 SELECT count(*) FROM queue.activity;
 -- Errors of several queues in one view, each with its whole row.
 SELECT queue, count(*), bool_and(job ? 'errors' AND job ? 'payload' AND (job ->> 'id')::bigint = id) AS whole
-FROM queue.errors WHERE queue IN ('kept'::regclass, 'slow_batch'::regclass, 'seen'::regclass) GROUP BY 1 ORDER BY 1::text;
+FROM queue.errors WHERE queue IN ('kept'::regclass, 'slow_batch'::regclass, 'seen'::regclass) GROUP BY 1 ORDER BY queue::text;
