@@ -27,7 +27,7 @@ CREATE FUNCTION queue.overview_rows(
 ) RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'overview_rows';
 COMMENT ON FUNCTION queue.overview_rows IS 'The rows of the view queue.overview';
 CREATE VIEW queue.overview AS SELECT * FROM queue.overview_rows();
-COMMENT ON VIEW queue.overview IS 'One row for each queue that the reader may select from';
+COMMENT ON VIEW queue.overview IS 'One row for each queue that the reader may select from; counts are null where row security applies to the reader';
 COMMENT ON COLUMN queue.overview.queue IS 'The queue';
 COMMENT ON COLUMN queue.overview.processor IS 'The registered processor, if any';
 COMMENT ON COLUMN queue.overview.role IS 'The role it runs as';
@@ -70,7 +70,7 @@ CREATE FUNCTION queue.error_rows(
 ) RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'error_rows';
 COMMENT ON FUNCTION queue.error_rows IS 'The rows of the view queue.errors';
 CREATE VIEW queue.errors AS SELECT * FROM queue.error_rows();
-COMMENT ON VIEW queue.errors IS 'The error rows of all queues that the reader may select from';
+COMMENT ON VIEW queue.errors IS 'The error rows of all queues that the reader may select from, except those where row security applies to the reader';
 COMMENT ON COLUMN queue.errors.queue IS 'The queue';
 COMMENT ON COLUMN queue.errors.id IS 'The job';
 COMMENT ON COLUMN queue.errors.attempt IS 'The attempt that failed last';

@@ -3,10 +3,20 @@ CREATE FUNCTION queue.forget_dropped()
 RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     dropped oid;
+    feeding record;
 BEGIN
     FOR dropped IN SELECT d.objid FROM pg_event_trigger_dropped_objects() d
                    WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND d.object_type = 'table'
     LOOP
+        -- Triggers that fed a dropped queue go with it: the tables they are on are to work on.
+        FOR feeding IN SELECT t.tgname, t.tgrelid::regclass AS source
+                       FROM queue.attachments a
+                       JOIN pg_trigger t ON t.tgrelid = a.source AND t.tgparentid = 0
+                                        AND t.tgname LIKE 'queue\_ext\_' || a.id || '\_%'
+                       WHERE a.queue = dropped
+        LOOP
+            EXECUTE format('DROP TRIGGER %I ON %s', feeding.tgname, feeding.source);
+        END LOOP;
         DELETE FROM queue.attachments WHERE source = dropped;
         DELETE FROM queue.queues WHERE queue = dropped;
         IF FOUND THEN
@@ -14,7 +24,7 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION queue.forget_dropped IS 'Event trigger: DROP TABLE of a queue or of an attached table removes what was remembered about it';
+COMMENT ON FUNCTION queue.forget_dropped IS 'Event trigger: DROP TABLE of a queue or of an attached table removes what was remembered about it, and the triggers that fed a dropped queue';
 
 CREATE FUNCTION queue.announce_change()
 RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'announce_change_wrapper';

@@ -1,5 +1,6 @@
 //! Every error this extension raises by itself, with its SQLSTATE and, where there is a remedy, a hint.
 
+use crate::pg::failure::Failure;
 use crate::queue::limits::OutOfRange;
 use pgrx::PgSqlErrorCode as Code;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -98,6 +99,13 @@ pub enum Error {
         queue: String,
         sources: String,
     },
+    /// `drop_queue` could not drop the table.
+    CannotDrop {
+        queue: String,
+        failure: Failure,
+    },
+    /// The registered function is gone.
+    ProcessorGone(String),
     /// A procedure that commits was called inside a transaction block.
     InTransactionBlock(&'static str),
     /// A trigger function was called in a way it does not support.
@@ -240,6 +248,23 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
                 format!("cannot drop queue \"{queue}\" because tables are attached to it: {sources}"),
                 Some("Call queue.detach for each, or pass force => true.".into()),
+            ),
+            Error::CannotDrop { queue, failure } => {
+                let report = ErrorReport::new(
+                    Code::from(failure.code),
+                    format!("cannot drop queue \"{queue}\": {}", failure.message),
+                    "queue_ext",
+                )
+                .set_hint("Drop what depends on it first (its processor, for example), or pass force => true to drop that too.");
+                return match failure.detail {
+                    Some(detail) => report.set_detail(detail),
+                    None => report,
+                };
+            }
+            Error::ProcessorGone(name) => (
+                Code::ERRCODE_UNDEFINED_FUNCTION,
+                format!("the processor of queue \"{name}\" does not exist any more"),
+                Some("Register one with queue.register_processor(…, replace => true).".into()),
             ),
             Error::InTransactionBlock(name) => (
                 Code::ERRCODE_ACTIVE_SQL_TRANSACTION,

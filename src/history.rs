@@ -43,12 +43,9 @@ pub fn give_up<'a>(job: &'a Taken, failure: &Failure) -> Move<'a> {
 
 /// Raises if the queue's sequence never reached this id.
 pub fn check_issued(queue: &Queue, id: i64) -> Result<(), Error> {
-    const LAST: &str = "
-        SELECT coalesce((SELECT last_value FROM pg_sequences s
-                         WHERE (quote_ident(s.schemaname) || '.' || quote_ident(s.sequencename))
-                               = pg_get_serial_sequence($1, 'id')), 0)";
+    const LAST: &str = "SELECT coalesce(pg_sequence_last_value($1), 0)";
     let rows =
-        queue::as_extension(|| spi::run(LAST, &[pgrx::pg_sys::TEXTOID], &[spi::arg(queue.table.as_str())]));
+        queue::as_extension(|| spi::run(LAST, &[pgrx::pg_sys::REGCLASSOID], &[spi::arg(queue.sequence)]));
     let last: i64 = rows.get(0, 1).unwrap_or(0);
     if id < 1 || id > last {
         return Err(Error::NeverIssued { queue: queue.name.clone(), id });

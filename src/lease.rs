@@ -109,7 +109,13 @@ fn take_next(queue: &Queue, max_jobs: i32) -> Vec<Taken> {
     if !queue.options.paused && upkeep::is_due(queue) && !xact::sees_only_the_past() {
         upkeep::step(queue);
     }
-    claim::next(queue, i64::from(max_jobs))
+    let taken = claim::next(queue, i64::from(max_jobs));
+    // An empty queue is worth a look at the rest: a row changed by hand announces nothing.
+    let look_again = taken.is_empty() && !queue.options.paused && !xact::sees_only_the_past();
+    if look_again && upkeep::step(queue).moved > 0 {
+        return claim::next(queue, i64::from(max_jobs));
+    }
+    taken
 }
 
 fn put_jobs(queue: &Queue, taken: &[Taken], sink: &RowSink) {
@@ -183,6 +189,11 @@ fn ack_many(
         queue.require_consumer()?;
         let queue = queue.locked()?;
         let taken = claim::take_leases(&queue, &pairs);
+        if taken.len() < pairs.len() {
+            for (id, _) in pairs.first().into_iter().chain(pairs.last()) {
+                history::check_issued(&queue, *id)?;
+            }
+        }
         claim::put(&queue, &taken.iter().filter_map(|job| done(&queue, job)).collect::<Vec<_>>());
         Ok(taken.iter().map(|job| job.id).collect())
     })?;

@@ -30,8 +30,15 @@ fn place(queue: &Queue) -> Option<&'static QueueSlot> {
     Some(&shared.queues[shared.take_queue(database, queue.oid.to_u32())?])
 }
 
-/// Does a bounded step and says whether there is more to do now. Must be called inside `spi::connect`.
-pub fn step(queue: &Queue) -> bool {
+/// What a step did.
+pub struct Step {
+    pub moved: usize,
+    /// There is more to do now.
+    pub more: bool,
+}
+
+/// Does a bounded step. Must be called inside `spi::connect`.
+pub fn step(queue: &Queue) -> Step {
     let slot = place(queue);
     // Taken before looking: what becomes due while we look lowers it again.
     if let Some(slot) = slot {
@@ -50,7 +57,7 @@ pub fn step(queue: &Queue) -> bool {
             shared.wake_scheduler(slot.database.load(SeqCst));
         }
     }
-    more
+    Step { moved: moved.iter().sum(), more }
 }
 
 /// Puts the due time back if a step does not come to its end.

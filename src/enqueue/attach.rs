@@ -1,6 +1,6 @@
 //! `attach` and `detach`: triggers without code.
 
-use super::fire::{self, Shape, Wanted, bad_option};
+use super::fire::{self, Form, Shape, Wanted, bad_option};
 use super::spec::{self, Spec};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::interval_micros;
@@ -39,7 +39,7 @@ fn attach(
         key,
         priority,
         delay: delay.map(|micros| format!("{micros} microseconds")),
-        columns: columns.unwrap_or_default().into_iter().flatten().collect(),
+        columns: columns.map(column_names).transpose()?.unwrap_or_default(),
         ignore_own: ignore_own.unwrap_or(false),
     };
     spi::connect(|| {
@@ -49,8 +49,9 @@ fn attach(
         let wanted = Wanted { queue: queue.oid, role: None, named_as: source, spec };
         role::pinned(|| check(&queue, &wanted, source, &events))?;
         let id = remember(&queue, source, &wanted.spec)?;
-        for statement in table.triggers(id, &events, for_each_row) {
+        for (name, statement) in table.triggers(id, &events, for_each_row) {
             spi::run(&statement, &[], &[]);
+            queue::create::tie_to_extension(&name, &catalog::qualified_name(source));
         }
         Ok(())
     })
@@ -64,6 +65,15 @@ fn expressions(set: pgrx::JsonB) -> Result<BTreeMap<String, String>, Error> {
     })
 }
 
+fn column_names(columns: Vec<Option<String>>) -> Result<Vec<String>, Error> {
+    columns.into_iter().collect::<Option<Vec<_>>>().filter(|names| !names.is_empty()).ok_or_else(|| {
+        Error::BadOption {
+            message: "columns must be a list of column names".into(),
+            hint: "Leave it out to have every update count.".into(),
+        }
+    })
+}
+
 fn check(queue: &Queue, wanted: &Wanted, source: Oid, events: &[&str]) -> Result<(), Error> {
     for event in events {
         let event = match *event {
@@ -71,8 +81,7 @@ fn check(queue: &Queue, wanted: &Wanted, source: Oid, events: &[&str]) -> Result
             "update" => Event::Update,
             _ => Event::Delete,
         };
-        // Checked in the row form at either level: transition tables exist only while a trigger fires.
-        fire::check(queue, wanted, &Shape { event, for_each_row: true, table: source })?;
+        fire::check(queue, wanted, &Shape { event, form: Form::Nulls, table: source })?;
     }
     Ok(())
 }
@@ -124,15 +133,14 @@ impl Source {
         }
     }
 
-    /// The CREATE TRIGGER statements. Transition tables allow one event a trigger only.
-    fn triggers(&self, id: i32, events: &[&str], for_each_row: bool) -> Vec<String> {
+    /// The triggers' names and CREATE statements. Transition tables allow one event a trigger only.
+    fn triggers(&self, id: i32, events: &[&str], for_each_row: bool) -> Vec<(String, String)> {
         let table = catalog::qualified_name(self.oid);
         let function = format!("EXECUTE FUNCTION queue.enqueue_attached('{id}')");
         if for_each_row {
-            let events = events.join(" OR ");
-            return vec![format!(
-                "CREATE TRIGGER queue_ext_{id}_row AFTER {events} ON {table} FOR EACH ROW {function}"
-            )];
+            let (name, events) = (format!("queue_ext_{id}_row"), events.join(" OR "));
+            let create = format!("CREATE TRIGGER {name} AFTER {events} ON {table} FOR EACH ROW {function}");
+            return vec![(name, create)];
         }
         events
             .iter()
@@ -142,10 +150,12 @@ impl Source {
                     "delete" => "OLD TABLE AS old_rows",
                     _ => "OLD TABLE AS old_rows NEW TABLE AS new_rows",
                 };
-                format!(
-                    "CREATE TRIGGER queue_ext_{id}_{event} AFTER {event} ON {table}
+                let name = format!("queue_ext_{id}_{event}");
+                let create = format!(
+                    "CREATE TRIGGER {name} AFTER {event} ON {table}
                      REFERENCING {tables} FOR EACH STATEMENT {function}"
-                )
+                );
+                (name, create)
             })
             .collect()
     }

@@ -7,6 +7,7 @@ use crate::pg::spi::{self, Plan};
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role};
+use crate::queue::limits::at_least_zero;
 use crate::queue::{self, Queue, quoted};
 use crate::{raw_function, run, wake};
 use pgrx::pg_sys;
@@ -125,7 +126,14 @@ fn compiled(
     }
     let wanted = wanted(firing)?;
     let queue = queue::open(wanted.queue)?;
-    let shape = Shape { event: firing.event(), for_each_row: firing.for_each_row(), table: firing.table() };
+    let form = if firing.for_each_row() { Form::Row } else { Form::Tables };
+    let shape = Shape { event: firing.event(), form, table: firing.table() };
+    let delay = wanted.spec.delay.as_deref().and_then(delay_micros);
+    if wanted.role.is_none() {
+        // What attach checks beforehand; a hand-written trigger shows it when it first fires.
+        at_least_zero("delay", delay)?;
+        role::pinned(|| check(&queue, &wanted, &Shape { form: Form::Nulls, ..shape }))?;
+    }
     let sql = statement(&queue, &wanted, &shape)?;
     let prepare = || {
         let _planner = role::Planner::without_nested_loops();
@@ -139,7 +147,7 @@ fn compiled(
         queue: wanted.queue,
         role: wanted.role,
         ignore_own: wanted.spec.ignore_own,
-        delay: wanted.spec.delay.as_deref().and_then(delay_micros),
+        delay,
         plan,
     });
     COMPILED.with(|compiled| compiled.borrow_mut().insert(key, new.clone()));
@@ -154,13 +162,23 @@ fn delay_micros(interval: &str) -> Option<Micros> {
 /// The form in which the changed rows come.
 pub struct Shape {
     pub event: Event,
-    pub for_each_row: bool,
+    pub form: Form,
     pub table: Oid,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As parameters, old and new.
+    Row,
+    /// As transition tables.
+    Tables,
+    /// Not at all: for checking expressions before any row is there.
+    Nulls,
 }
 
 impl Shape {
     pub fn parameter_types(&self) -> Vec<Oid> {
-        if !self.for_each_row {
+        if self.form != Form::Row {
             return Vec::new();
         }
         let row_type = catalog::row_type_of(self.table);
@@ -171,8 +189,10 @@ impl Shape {
     pub fn rows(&self, columns: &[String]) -> String {
         let table = catalog::qualified_name(self.table);
         let nothing = format!("LATERAL (SELECT (NULL::{table}).*)");
-        if self.for_each_row {
-            return "(SELECT ($1).*) AS new, LATERAL (SELECT ($2).*) AS old".into();
+        match self.form {
+            Form::Nulls => return format!("{nothing} AS new, {nothing} AS old"),
+            Form::Row => return "(SELECT ($1).*) AS new, LATERAL (SELECT ($2).*) AS old".into(),
+            Form::Tables => {}
         }
         match self.event {
             Event::Insert => format!("new_rows AS new, {nothing} AS old"),
@@ -331,7 +351,9 @@ pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error>
         let sql = if boolean {
             format!("SELECT 1 FROM {rows} WHERE ({expression}\n)")
         } else {
-            format!("SELECT ({expression}\n) FROM {rows}")
+            // Where aggregates and set-returning functions, which would change the number of jobs, are
+            // refused.
+            format!("SELECT 1 FROM {rows} WHERE (({expression}\n)) IS NOT NULL")
         };
         attempt(&what, sql)?;
     }

@@ -88,18 +88,24 @@ fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i64>> 
     for payload in payloads {
         check_payload(&queue, *payload)?;
     }
-    let mut ids = Vec::with_capacity(payloads.len());
+    // Taken beforehand: RETURNING would need SELECT, and whoever may only insert has none.
+    let ids: Vec<i64> =
+        role::as_role(queue.owner, || payloads.iter().map(|_| catalog::next_value(queue.sequence)).collect());
+    let mut rest = ids.as_slice();
     role::pinned(|| {
         // Payloads with the same fields share a statement that names just those columns, so that the
         // others get their defaults.
         for run in payloads.chunk_by(|a, b| filled(&queue, *a).eq(filled(&queue, *b))) {
             let columns: Vec<&Column> = filled(&queue, run[0]).collect();
+            let (ids, others) = rest.split_at(run.len());
+            rest = others;
             let args = [
                 Some(array::of_jsonb(run)),
                 spi::arg(header.priority),
                 header.run_at.map(Datum::from),
                 spi::arg(header.key.as_deref()),
                 spi::arg(header.max_attempts),
+                spi::arg(ids.to_vec()),
             ];
             let types = [
                 pg_sys::JSONBARRAYOID,
@@ -107,9 +113,9 @@ fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i64>> 
                 pg_sys::TIMESTAMPTZOID,
                 pg_sys::TEXTOID,
                 pg_sys::INT4OID,
+                pg_sys::INT8ARRAYOID,
             ];
-            let rows = queue.plan(insert_statement(&queue, &columns, header.state()), &types).execute(&args);
-            ids.extend((0..rows.len()).filter_map(|row| rows.get::<i64>(row, 1)));
+            queue.plan(insert_statement(&queue, &columns, header.state()), &types).execute(&args);
         }
     });
     if let Some(at) = header.run_at {
@@ -140,7 +146,7 @@ impl PartialEq for Column {
     }
 }
 
-/// $1 payloads, $2 priority, $3 run_at, $4 key, $5 max_attempts; returns the ids in order.
+/// $1 payloads, $2 priority, $3 run_at, $4 key, $5 max_attempts, $6 ids.
 fn insert_statement(queue: &Queue, columns: &[&Column], state: &str) -> String {
     let table = &queue.table;
     let names: String = columns.iter().map(|c| format!(", {}", quoted(&c.name))).collect();
@@ -158,9 +164,9 @@ fn insert_statement(queue: &Queue, columns: &[&Column], state: &str) -> String {
         format!(", LATERAL pg_catalog.jsonb_populate_record(NULL::{table}, p.payload) AS r")
     };
     format!(
-        "INSERT INTO {table} (state, priority, run_at, key, max_attempts, payload{names})
-         SELECT '{state}', coalesce($2, 5), $3, $4, $5, {rest}{values}
-         FROM pg_catalog.unnest($1) AS p (payload){record}
-         RETURNING id"
+        "INSERT INTO {table} (id, state, priority, run_at, key, max_attempts, payload{names})
+         OVERRIDING SYSTEM VALUE
+         SELECT p.id, '{state}', coalesce($2, 5), $3, $4, $5, {rest}{values}
+         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($6)) AS p (payload, id){record}"
     )
 }

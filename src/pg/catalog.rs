@@ -51,7 +51,11 @@ pub fn role_acts_for(role: Oid, owner: Oid) -> bool {
 /// transaction ends.
 pub fn lock_definition(relation: Oid) {
     // SAFETY: an ordinary lock, released at the transaction's end.
-    unsafe { pg_sys::LockRelationOid(relation, pg_sys::RowExclusiveLock as i32) };
+    unsafe {
+        pg_sys::LockRelationOid(relation, pg_sys::RowExclusiveLock as i32);
+        // A lock held already is no reason to look, but a pause since then is to be seen.
+        pg_sys::AcceptInvalidationMessages();
+    }
 }
 
 /// Do row security policies apply to the current user on this table?
@@ -234,7 +238,17 @@ pub fn only_index_of(table: &str) -> Oid {
     use super::spi;
     let sql = "SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid = $1";
     let relation = relation_by_name(table);
-    spi::run(sql, &[pg_sys::OIDOID], &[spi::arg(relation)]).get(0, 1).unwrap_or(Oid::INVALID)
+    let rows = super::role::pinned(|| spi::run(sql, &[pg_sys::OIDOID], &[spi::arg(relation)]));
+    (!rows.is_empty()).then(|| rows.get(0, 1)).flatten().unwrap_or(Oid::INVALID)
+}
+
+/// A sequence's next value; the current user needs the right to it.
+pub fn next_value(sequence: Oid) -> i64 {
+    // SAFETY: takes the oid of a sequence; raises if it is none.
+    unsafe {
+        pgrx::direct_function_call::<i64>(pg_sys::nextval_oid, &[Some(pg_sys::Datum::from(sequence))])
+            .unwrap_or_default()
+    }
 }
 
 /// May the current user execute this function?

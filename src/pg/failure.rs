@@ -13,6 +13,9 @@ use std::ptr::NonNull;
 pub struct Failure {
     #[serde(skip)]
     pub code: i32,
+    /// Raised by Postgres on a cancel request or timeout, not by user code that raises the same code.
+    #[serde(skip)]
+    pub by_interrupt: bool,
     pub sqlstate: String,
     pub message: String,
     pub detail: Option<String>,
@@ -25,6 +28,7 @@ impl Failure {
     pub fn new(sqlstate: &str, message: impl Into<String>) -> Failure {
         Failure {
             code: 0,
+            by_interrupt: false,
             sqlstate: sqlstate.into(),
             message: message.into(),
             detail: None,
@@ -43,15 +47,23 @@ impl Failure {
             | CaughtError::ErrorReport(report)
             | CaughtError::RustPanic { ereport: report, .. } => report,
         };
-        let code = report.sql_error_code() as i32;
+        let latest = latest_matching(caught);
+        // SAFETY: alive until the next error is remembered.
+        let (code, context, function) = match latest {
+            Some(error) => unsafe {
+                let error = error.as_ref();
+                (error.sqlerrcode, text(error.context), text(error.funcname))
+            },
+            None => (report.sql_error_code() as i32, None, None),
+        };
         Failure {
             code,
+            by_interrupt: function.as_deref() == Some("ProcessInterrupts"),
             sqlstate: unpack_sqlstate(code),
             message: report.message().into(),
             detail: report.detail().map(Into::into),
             hint: report.hint().map(Into::into),
-            // SAFETY: alive until the next error.
-            context: latest_matching(caught).and_then(|error| unsafe { text(error.as_ref().context) }),
+            context,
         }
     }
 }
@@ -89,7 +101,9 @@ pub fn latest_matching(caught: &CaughtError) -> Option<NonNull<pg_sys::ErrorData
     // SAFETY: not null, and alive until it is replaced.
     unsafe {
         let error = latest.as_ref();
-        let is_same = error.sqlerrcode == report.sql_error_code() as i32
+        // pgrx knows only Postgres' own codes; any other becomes an internal error.
+        let code = report.sql_error_code();
+        let is_same = (error.sqlerrcode == code as i32 || code == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR)
             && text(error.message).is_some_and(|message| message == report.message());
         is_same.then_some(latest)
     }

@@ -58,6 +58,32 @@ pub fn pinned<R>(work: impl FnOnce() -> R) -> R {
     result
 }
 
+/// A level of settings: `renew` and dropping it put back every setting changed meanwhile, the role
+/// included, as a rollback would. On ERROR the (sub)transaction's abort does it.
+pub struct Settings {
+    level: i32,
+}
+
+impl Settings {
+    pub fn enter() -> Settings {
+        // SAFETY: closed by `renew`, `leave` or the (sub)transaction's abort.
+        Settings { level: unsafe { pg_sys::NewGUCNestLevel() } }
+    }
+
+    pub fn renew(&mut self) {
+        // SAFETY: the level opened before; `false`: values set within are not kept.
+        unsafe {
+            pg_sys::AtEOXact_GUC(false, self.level);
+            self.level = pg_sys::NewGUCNestLevel();
+        }
+    }
+
+    pub fn leave(self) {
+        // SAFETY: as in `renew`.
+        unsafe { pg_sys::AtEOXact_GUC(false, self.level) };
+    }
+}
+
 /// Puts the session back as it was after login. Must be called inside `spi::connect`.
 pub fn reset_session() {
     for statement in [

@@ -4,7 +4,7 @@ use super::limits::Given;
 use super::{HEADER, Queue, STATES, open_owned, quoted};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::{Micros, interval_micros};
-use crate::pg::{Oid, cache, catalog, parse, spi, xact};
+use crate::pg::{Oid, cache, catalog, failure, parse, role, spi, xact};
 use crate::{claim, enqueue, queue, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -65,18 +65,19 @@ fn create_table(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oi
         "CREATE TABLE {table} (
              id bigint GENERATED ALWAYS AS IDENTITY,
              state pg_catalog.text NOT NULL DEFAULT 'ready',
-             priority smallint NOT NULL DEFAULT 5 CHECK (priority BETWEEN 0 AND 9),
-             run_at timestamptz,
+             priority smallint NOT NULL DEFAULT 5
+                 CHECK (priority OPERATOR(pg_catalog.>=) 0 AND priority OPERATOR(pg_catalog.<=) 9),
+             run_at pg_catalog.timestamptz,
              attempt integer NOT NULL DEFAULT 1,
-             max_attempts integer CHECK (max_attempts > 0),
+             max_attempts integer CHECK (max_attempts OPERATOR(pg_catalog.>) 0),
              key pg_catalog.text,
              group_key pg_catalog.text,
              payload pg_catalog.jsonb{default},
-             enqueued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-             lease_until timestamptz,
+             enqueued_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+             lease_until pg_catalog.timestamptz,
              errors pg_catalog.jsonb,
              result pg_catalog.jsonb,
-             finished_at timestamptz{}
+             finished_at pg_catalog.timestamptz{}
          ) PARTITION BY LIST (state)",
         own.map(|text| format!(",\n{text}\n")).unwrap_or_default()
     );
@@ -87,18 +88,26 @@ fn create_table(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oi
     }
     spi::run(&create, &[], &[]);
     let oid = catalog::relation_by_name(&table);
-    for state in STATES {
-        create_partition(oid, schema, name, &table, state);
-    }
-    spi::run(
-        &format!(
-            "CREATE TRIGGER queue_ext_wake AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION queue.after_insert()"
-        ),
-        &[],
-        &[],
-    );
-    comment(&table);
+    role::pinned(|| {
+        for state in STATES {
+            create_partition(oid, schema, name, &table, state);
+        }
+        spi::run(
+            &format!(
+                "CREATE TRIGGER queue_ext_wake AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION queue.after_insert()"
+            ),
+            &[],
+            &[],
+        );
+        tie_to_extension("queue_ext_wake", &table);
+        comment(&table);
+    });
     Ok(oid)
+}
+
+/// DROP EXTENSION then takes the trigger with it, without CASCADE, and leaves the table.
+pub fn tie_to_extension(trigger: &str, table: &str) {
+    spi::run(&format!("ALTER TRIGGER {trigger} ON {table} DEPENDS ON EXTENSION queue_ext"), &[], &[]);
 }
 
 /// A partition with just the index its state needs. Each has a unique index as replica identity, so that
@@ -141,6 +150,7 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         spi::run(statement, &[], &[]);
     }
     if state == "ready" {
+        tie_to_extension("queue_ext_later", &partition);
         let index = catalog::only_index_of(&partition);
         let name = quoted(&catalog::relation_name(index).unwrap_or_default());
         spi::run(&format!("ALTER TABLE {partition} REPLICA IDENTITY USING INDEX {name}"), &[], &[]);
@@ -306,7 +316,12 @@ fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
         queue::as_extension(|| {
             spi::run("DELETE FROM queue.queues WHERE queue = $1", &[pg_sys::REGCLASSOID], &[spi::arg(oid)]);
         });
-        spi::run(&format!("DROP TABLE {}", queue.table), &[], &[]);
+        let cascade = if force { " CASCADE" } else { "" };
+        let drop = format!("DROP TABLE {}{cascade}", queue.table);
+        failure::in_subtransaction(|| {
+            spi::run(&drop, &[], &[]);
+        })
+        .map_err(|failure| Error::CannotDrop { queue: queue.name.clone(), failure })?;
         wake::configuration_changed();
         Ok(())
     })

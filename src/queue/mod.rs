@@ -60,6 +60,8 @@ pub struct Queue {
     pub options: Options,
     /// Which registration of a processor is in force: changes with each.
     pub registration: Option<String>,
+    /// The sequence behind the identity column `id`.
+    pub sequence: Oid,
     plans: RefCell<HashMap<String, Rc<Plan>>>,
 }
 
@@ -109,7 +111,10 @@ const LOAD: &str = "
     SELECT n.nspname::text, c.relname::text, c.relowner, c.reltype, t.typarray,
            q.max_attempts, extract(epoch FROM q.backoff)::float8, q.backoff_factor,
            extract(epoch FROM q.backoff_max)::float8, extract(epoch FROM q.lease)::float8,
-           extract(epoch FROM q.keep_done)::float8, q.paused, p.xmin::text
+           extract(epoch FROM q.keep_done)::float8, q.paused, p.xmin::text,
+           (SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+            WHERE d.refobjid = c.oid AND d.deptype = 'i' AND d.classid = 'pg_class'::regclass
+              AND d.refclassid = 'pg_class'::regclass)
     FROM queue.queues q
     LEFT JOIN queue.processors p ON p.queue = q.queue
     JOIN pg_class c ON c.oid = q.queue
@@ -144,6 +149,7 @@ fn load(oid: Oid) -> Result<Queue, Error> {
             columns,
             options: Options::of_row(&found, 6),
             registration: found.get(0, 13),
+            sequence: found.get(0, 14).ok_or_else(|| Error::NotAQueue(text(&found, 2)))?,
             plans: RefCell::new(HashMap::new()),
         })
     })

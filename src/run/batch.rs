@@ -9,6 +9,7 @@ use super::processor::{Processor, Shape};
 use crate::claim::{self, Move, Taken};
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::{Failure, in_subtransaction};
+use crate::pg::role::Settings;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
@@ -159,7 +160,10 @@ impl Batch<'_> {
         observer.starting(&chunk[0]);
         let (queue, processor) = (self.queue, self.processor);
         let outcome = in_subtransaction(|| {
-            processor.call(queue, &rows, with_results, &mut |count| {
+            // What a job sets (a search_path, a role) ends with it.
+            let mut settings = Settings::enter();
+            let results = processor.call(queue, &rows, with_results, &mut |count| {
+                settings.renew();
                 finished = count;
                 started = JobClock::start();
                 if let Some(next) = chunk.get(count) {
@@ -173,7 +177,9 @@ impl Batch<'_> {
                         );
                     }
                 }
-            })
+            });
+            settings.leave();
+            results
         });
         match outcome {
             Ok(results) => {
@@ -185,7 +191,7 @@ impl Batch<'_> {
                 Ok(())
             }
             Err(failure) => {
-                if failure.is_cancel() && !self.observer.owns_interrupts() && !started.is_over(processor) {
+                if failure.by_interrupt && !self.observer.owns_interrupts() && !started.is_over(processor) {
                     ereport!(ERROR, PgSqlErrorCode::ERRCODE_QUERY_CANCELED, failure.message);
                 }
                 interrupt::forget_cancel();

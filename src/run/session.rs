@@ -189,7 +189,7 @@ fn check_runnable(oid: Oid) -> Result<Oid, Error> {
     if catalog::current_user() != role || catalog::session_user() != role {
         return Err(Error::OtherRole { queue: queue.name.clone(), role: catalog::role_name(role) });
     }
-    processor::find(oid).map(|_| oid).ok_or_else(|| Error::NotRegistered(queue.name.clone()))
+    processor::find(oid).map(|_| oid).ok_or_else(|| Error::ProcessorGone(queue.name.clone()))
 }
 
 /// The queues whose processors the session's user registered. Must be called inside `spi::connect`.
@@ -209,15 +209,16 @@ pub fn own_queues() -> Vec<Oid> {
 fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
     let mut claimed = 0;
     loop {
-        let known = queue::open(oid)?.locked()?;
-        if known.options.paused {
-            return Ok(claimed);
-        }
-        while upkeep::is_due(&known) && spi::connect(|| upkeep::step(&known)) {}
-        drop(known);
-        let Some(processor) = processor::find(oid) else {
-            return Ok(claimed);
-        };
+        // In a connection of its own, like each batch: what it reads is freed at once.
+        let found = spi::connect(|| -> Result<Option<Processor>, Error> {
+            let known = queue::open(oid)?.locked()?;
+            if known.options.paused {
+                return Ok(None);
+            }
+            while upkeep::is_due(&known) && upkeep::step(&known).more {}
+            Ok(processor::find(oid))
+        })?;
+        let Some(processor) = found else { return Ok(claimed) };
         // What upkeep moved is committed before the batch begins.
         spi::commit();
         let limit = i64::from(processor.batch_size).min(most - claimed);
@@ -225,8 +226,17 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
             run_batch(&Procedure, oid, &processor, limit, &mut Unobserved { owns_interrupts: false })
                 .map_err(|failure| pg_report(&failure))?;
         claimed += (report.claimed - report.returned) as i64;
-        if report.claimed == 0 || claimed >= most {
+        if claimed >= most {
             return Ok(claimed);
+        }
+        // Empty: done, unless a row changed by hand has become due.
+        if report.claimed == 0 {
+            let moved = spi::connect(|| -> Result<usize, Error> {
+                Ok(upkeep::step(&*queue::open(oid)?.locked()?).moved)
+            })?;
+            if moved == 0 {
+                return Ok(claimed);
+            }
         }
         interrupt::check();
     }

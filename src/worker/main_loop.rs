@@ -219,7 +219,7 @@ impl Member {
         bgworker::report_activity(Some("moving due jobs"));
         loop {
             let more = Worker.transaction(|| {
-                queue::open(oid).and_then(Queue::locked).is_ok_and(|queue| upkeep::step(&queue))
+                queue::open(oid).and_then(Queue::locked).is_ok_and(|queue| upkeep::step(&queue).more)
             });
             match more {
                 Ok(true) => interrupt::check(),

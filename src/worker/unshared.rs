@@ -106,8 +106,9 @@ pub fn work(scheduler: i32) {
 
 /// Runs a queue until it is empty.
 fn run_queue(oid: Oid) {
-    let kept_up = Worker
-        .transaction(|| queue::open(oid).and_then(Queue::locked).is_ok_and(|queue| upkeep::step(&queue)));
+    let kept_up = Worker.transaction(|| {
+        queue::open(oid).and_then(Queue::locked).is_ok_and(|queue| upkeep::step(&queue).more)
+    });
     if let Err(failure) = kept_up {
         warning!("{WORKER}: could not move the due jobs: {}", failure.message);
     }

@@ -65,7 +65,7 @@ fn dropped_under_load_leaves_the_tables_and_no_worker() {
     processed(&mut db, "q", "", "");
     put(&mut db, "q", 1, 20000);
     until("work goes on", || done(&mut db, "q") > 0);
-    db.run("DROP EXTENSION queue_ext CASCADE");
+    db.run("DROP EXTENSION queue_ext");
     until("the workers of the database are gone", || {
         db.one::<bool>("SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'shop' AND backend_type LIKE 'queue_ext%'")
     });
@@ -87,7 +87,7 @@ fn an_open_transaction_that_drops_it_holds_up_no_other_database() {
     let mut other = server.app("other");
     processed(&mut db, "q", "", "");
     processed(&mut other, "q", "", "");
-    db.run("BEGIN;\nDROP EXTENSION queue_ext CASCADE");
+    db.run("BEGIN;\nDROP EXTENSION queue_ext");
     put(&mut other, "q", 1, 100);
     until_done(&mut other, "q", 100);
     db.run("ROLLBACK");

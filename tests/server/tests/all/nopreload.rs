@@ -66,7 +66,7 @@ fn dropping_the_extension_ends_them() {
     put(&mut db, "q", 1, 10);
     db.run("SELECT queue.start_workers()");
     until_done(&mut db, "q", 10);
-    db.run("DROP EXTENSION queue_ext CASCADE");
+    db.run("DROP EXTENSION queue_ext");
     until("they are gone", || db.one::<bool>(NONE_LEFT));
     drop(db);
     server.connect("postgres").run("DROP DATABASE shop");
