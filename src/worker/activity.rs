@@ -219,6 +219,10 @@ fn errors(call: &Call) -> SqlResult<Datum> {
             let Ok(queue) = queue::open(oid) else {
                 continue;
             };
+            // Policies say which rows the reader may see, and must not run with the reader's rights here.
+            if catalog::row_security_applies(oid) {
+                continue;
+            }
             let sql = format!(
                 "SELECT '{oid}'::oid::regclass, id, attempt, errors -> -1 ->> 'sqlstate', errors -> -1 ->> 'message',
                         errors -> -1 ->> 'detail', errors -> -1 ->> 'hint', errors -> -1 ->> 'context',

@@ -25,6 +25,9 @@ const BALANCE_EVERY: Micros = 1_000_000;
 /// A role whose worker could not start is tried again after so long.
 const RETRY_ROLE_AFTER: Micros = 30_000_000;
 
+/// How long workers without work are not started after some work found no place.
+const YIELD: Micros = 1_000_000;
+
 /// A queue as configured.
 struct Configured {
     oid: Oid,
@@ -355,11 +358,14 @@ impl Scheduler {
         for (role, Wanted { workers, urgent }) in wanted {
             let mine = |(_, w): &(usize, &WorkerSlot)| w.role.load(SeqCst) == role;
             let mut have = self.shared.workers_of(self.database).filter(mine).count();
-            while have < workers && self.may_try(role) {
+            // A place that was made for work elsewhere is not for a worker without any.
+            let yields = !urgent && self.shared.short_until.load(SeqCst) > now();
+            while have < workers && !yields && self.may_try(role) {
                 if !self.start_worker(role) {
                     // A resident worker that is idle gives way to work, not to another resident.
                     if have == 0 && urgent {
                         self.make_room(role);
+                        self.shared.short_until.store(now() + YIELD, SeqCst);
                         short = true;
                     }
                     break;

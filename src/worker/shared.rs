@@ -28,6 +28,8 @@ pub struct Shared {
     /// The launcher should look at all databases again.
     pub rescan: AtomicBool,
     pub launcher: LatchSlot,
+    /// Until then some database's work waits for a worker: none is started that has nothing to do.
+    pub short_until: AtomicI64,
     pub databases: [DatabaseSlot; MAX_DATABASES],
     pub queues: [QueueSlot; MAX_QUEUES],
     pub workers: [WorkerSlot; MAX_WORKERS],

@@ -9,16 +9,16 @@ fn restarted_with_mode_immediate_in_the_middle_of_work() {
     let server = Server::start(&[]);
     let mut db = server.app("shop");
     processed(&mut db, "q", "", "");
-    put(&mut db, "q", 1, 10000);
-    let mut before = 0;
-    for _ in 0..3 {
+    for round in 0..3 {
+        // Enough that the work is in full swing when the server goes down.
+        put(&mut db, "q", 1 + round * 30000, (round + 1) * 30000);
+        let before = done(&mut db, "q");
         until("work goes on", || done(&mut db, "q") > before);
         server.stop_immediately();
         server.start_again();
         db = server.reconnect("shop");
-        before = done(&mut db, "q");
     }
-    until_done(&mut db, "q", 10000);
+    until_done(&mut db, "q", 90000);
     assert_eq!(db.one::<i64>("SELECT count(*) FROM q"), 0);
 }
 
