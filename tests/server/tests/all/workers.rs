@@ -71,13 +71,14 @@ fn several_queues_and_parallel_workers() {
 fn parallelism_is_reached_and_not_exceeded() {
     let server = Server::start(&[("queue_ext.max_workers", "6")]);
     let mut db = server.app("shop");
-    // Each job waits until it has seen another one running beside it, so one worker alone would never finish.
+    // Each job waits until another one has begun beside it, so one worker alone would never finish.
     db.run(
         "CREATE TABLE done (queue text, n int);
+         CREATE SEQUENCE begun;
          SELECT queue.create_queue('pair', 'n int');
          CREATE FUNCTION work(job pair) RETURNS void LANGUAGE plpgsql AS $$
-         BEGIN PERFORM pg_advisory_lock_shared(job.n); WHILE (SELECT count(DISTINCT pid) FROM pg_locks WHERE locktype = 'advisory' AND granted) < 2
-         LOOP PERFORM pg_sleep(0.01); PERFORM pg_stat_clear_snapshot(); END LOOP; INSERT INTO public.done VALUES ('pair', job.n); END $$;
+         BEGIN PERFORM nextval('public.begun'); WHILE (SELECT last_value FROM public.begun) < 2
+         LOOP PERFORM pg_sleep(0.01); END LOOP; INSERT INTO public.done VALUES ('pair', job.n); END $$;
          SELECT queue.register_processor('pair', 'work(pair)', parallelism => 2, batch_size => 1, load_balanced => false)",
     );
     put(&mut db, "pair", 1, 2);
