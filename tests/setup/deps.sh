@@ -4,7 +4,7 @@ set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
 pgrx_version=0.18.1
-packages=(gcc libc6-dev libclang-14-dev clang-14 pkg-config libssl-dev sudo pgbouncer)
+packages=(gcc libc6-dev procps libclang-14-dev clang-14 pkg-config libssl-dev sudo pgbouncer)
 # A PG_CONFIG of one's own brings its own server.
 if [ "$PG_CONFIG" = "$default_pg_config" ]; then packages+=(postgresql-15 postgresql-server-dev-15); fi
 
