@@ -1,4 +1,4 @@
-//! Jobs lent to programs outside the database: dequeue, ack, nack, snooze, extend, pop and wait.
+//! Jobs lent to programs outside the database: dequeue, ack, nack, snooze, extend and pop.
 //!
 //! A lease is a row among the running ones with an end and the number of its attempt. Whoever holds
 //! the attempt number holds the job: every way back to the queue raises the number, so that an ack of
@@ -11,14 +11,13 @@ use crate::pg::entry::Call;
 use crate::pg::failure::Failure;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, interval_micros};
-use crate::pg::{Datum, Oid, array, catalog, interrupt, latch, role, shmem, spi, xact};
+use crate::pg::{Datum, Oid, array, catalog, role, spi, xact};
 use crate::queue::limits::{at_least_zero, check_lease};
 use crate::queue::statements::{self, Which};
 use crate::queue::{self, Queue};
 use crate::{raw_function, upkeep};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::rc::Rc;
 
 const MOST_JOBS: i32 = 1_000_000;
 
@@ -26,7 +25,6 @@ raw_function!(dequeue, dequeue_jobs);
 raw_function!(dequeue_as, dequeue_rows);
 raw_function!(pop, pop_jobs);
 raw_function!(pop_as, pop_rows);
-raw_function!(wait, wait_for_job);
 
 fn dequeue_jobs(call: &Call) -> SqlResult<Datum> {
     deliver(call, named_queue(call)?, Take::Lease(call.arg(2)), Form::Job)
@@ -279,78 +277,4 @@ fn extend_lease(
         }
         Ok(extended)
     })
-}
-
-/// `queue.wait`
-fn wait_for_job(call: &Call) -> SqlResult<Datum> {
-    let oid = named_queue(call)?;
-    let timeout = interval_micros(&required("timeout", call.arg::<Interval>(1))?);
-    at_least_zero("timeout", Some(timeout))?;
-    if !call.may_commit() {
-        return Err(Error::InTransactionBlock("queue.wait").into());
-    }
-    let deadline = time::now().saturating_add(timeout);
-    spi::connect_nonatomic(|| {
-        let place = {
-            queue::open(oid)?.require(catalog::SELECT, "SELECT")?;
-            shmem::get().and_then(|shared| shared.take_queue(catalog::my_database().to_u32(), oid.to_u32()))
-        };
-        let waiting = Waiting::at(place);
-        loop {
-            // Looked at after registering as waiting: a job committed in between wakes us.
-            let queue: Rc<Queue> = queue::open(oid)?;
-            if has_job(&queue) {
-                return Ok(call.null());
-            }
-            drop(queue);
-            // Ends the transaction with its snapshot: nothing is held while asleep.
-            spi::commit();
-            let left = deadline - time::now();
-            if left <= 0 {
-                return Ok(call.null());
-            }
-            let nap_ms = if waiting.is_woken() { 1_000 } else { 100 };
-            latch::sleep(Some((left / 1000 + 1).min(nap_ms)));
-            interrupt::check();
-        }
-    })
-}
-
-/// Is there a job to hand out, or will there be one once somebody looks after what is due?
-fn has_job(queue: &Queue) -> bool {
-    if queue.options.paused {
-        return false;
-    }
-    let table = &queue.table;
-    let sql = format!(
-        "SELECT EXISTS (SELECT FROM {table} WHERE state = 'ready')
-             OR EXISTS (SELECT FROM {table} WHERE state = 'scheduled' AND run_at <= $1)
-             OR EXISTS (SELECT FROM {table} WHERE state = 'running' AND lease_until <= $1)"
-    );
-    role::pinned(|| {
-        let _order = role::Planner::by_index();
-        let now = time::to_arg(Some(time::now()));
-        queue.plan(sql, &[pg_sys::TIMESTAMPTZOID]).execute(&[now]).get(0, 1).unwrap_or(false)
-    })
-}
-
-/// A session's entry among those to be woken, taken back on every way out.
-struct Waiting(Option<&'static crate::worker::shared::Waiter>);
-
-impl Waiting {
-    fn at(place: Option<usize>) -> Waiting {
-        Waiting(shmem::get().zip(place).and_then(|(shared, place)| shared.take_waiter(place)))
-    }
-
-    fn is_woken(&self) -> bool {
-        self.0.is_some()
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let (Some(shared), Some(waiter)) = (shmem::get(), self.0) {
-            shared.release_waiter(waiter);
-        }
-    }
 }

@@ -15,6 +15,7 @@ pub mod queue;
 pub mod run;
 pub mod settings;
 pub mod upkeep;
+pub mod wait;
 pub mod wake;
 pub mod worker;
 

@@ -1,7 +1,8 @@
 //! `attach` and `detach`: triggers without code.
 
-use super::fire::{self, Form, Shape, Wanted, bad_option};
+use super::fire::bad_option;
 use super::spec::{self, Spec};
+use super::statement::{self, Form, Shape, Wanted};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::interval_micros;
 use crate::pg::trigger::Event;
@@ -51,7 +52,7 @@ fn attach(
         let id = remember(&queue, source, &wanted.spec)?;
         for (name, statement) in table.triggers(id, &events, for_each_row) {
             spi::run(&statement, &[], &[]);
-            queue::create::tie_to_extension(&name, &catalog::qualified_name(source));
+            queue::table::tie_to_extension(&name, &catalog::qualified_name(source));
         }
         Ok(())
     })
@@ -81,7 +82,7 @@ fn check(queue: &Queue, wanted: &Wanted, source: Oid, events: &[&str]) -> Result
             "update" => Event::Update,
             _ => Event::Delete,
         };
-        fire::check(queue, wanted, &Shape { event, form: Form::Nulls, table: source })?;
+        statement::check(queue, wanted, &Shape { event, form: Form::Nulls, table: source })?;
     }
     Ok(())
 }

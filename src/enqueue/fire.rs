@@ -1,14 +1,15 @@
 //! A trigger fires: one prepared INSERT … SELECT from the changed rows, whatever their number.
 
-use super::spec::{Malformed, SETTABLE_HEADER, Spec};
+use super::spec::{Malformed, Spec};
+use super::statement::{Form, Shape, Wanted, check, statement};
 use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::spi::{self, Plan};
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role};
+use crate::queue;
 use crate::queue::limits::at_least_zero;
-use crate::queue::{self, Queue, quoted};
 use crate::{raw_function, run, wake};
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -66,15 +67,6 @@ pub fn bad_option(malformed: Malformed) -> Error {
         message: format!("invalid option \"{}\": {}", malformed.option, malformed.reason),
         hint: "The comments on queue.attach and queue.enqueue_from_trigger list the options.".into(),
     }
-}
-
-/// What a trigger is to do.
-pub struct Wanted {
-    pub queue: Oid,
-    pub role: Option<Oid>,
-    /// The table's name in payloads: the attached one, also when one of its partitions fires.
-    pub named_as: Oid,
-    pub spec: Spec,
 }
 
 fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> SqlResult<Datum> {
@@ -157,205 +149,4 @@ fn compiled(
 fn delay_micros(interval: &str) -> Option<Micros> {
     const MICROS: &str = "SELECT (extract(epoch FROM $1::interval) * 1000000)::bigint";
     role::pinned(|| spi::run(MICROS, &[pg_sys::TEXTOID], &[spi::arg(interval)]).get(0, 1))
-}
-
-/// The form in which the changed rows come.
-pub struct Shape {
-    pub event: Event,
-    pub form: Form,
-    pub table: Oid,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// As parameters, old and new.
-    Row,
-    /// As transition tables.
-    Tables,
-    /// Not at all: for checking expressions before any row is there.
-    Nulls,
-}
-
-impl Shape {
-    pub fn parameter_types(&self) -> Vec<Oid> {
-        if self.form != Form::Row {
-            return Vec::new();
-        }
-        let row_type = catalog::row_type_of(self.table);
-        vec![row_type, row_type]
-    }
-
-    /// FROM clause that offers `new` and `old`, each with the table's columns, nulls where there is none.
-    pub fn rows(&self, columns: &[String]) -> String {
-        let table = catalog::qualified_name(self.table);
-        let nothing = format!("LATERAL (SELECT (NULL::{table}).*)");
-        match self.form {
-            Form::Nulls => return format!("{nothing} AS new, {nothing} AS old"),
-            Form::Row => return "(SELECT ($1).*) AS new, LATERAL (SELECT ($2).*) AS old".into(),
-            Form::Tables => {}
-        }
-        match self.event {
-            Event::Insert => format!("new_rows AS new, {nothing} AS old"),
-            Event::Delete => format!("old_rows AS old, {nothing} AS new"),
-            // Both tables list the rows in the order in which they were updated.
-            _ => {
-                let list = |of: &str| -> String {
-                    columns.iter().map(|c| format!("{of}.{}", quoted(c))).collect::<Vec<_>>().join(", ")
-                };
-                format!(
-                    "(SELECT row_number() OVER () AS queue_ext_row, n.* FROM new_rows n) AS a
-                     JOIN (SELECT row_number() OVER () AS queue_ext_row, o.* FROM old_rows o) AS b
-                          USING (queue_ext_row),
-                     LATERAL (SELECT {}) AS new, LATERAL (SELECT {}) AS old",
-                    list("a"),
-                    list("b")
-                )
-            }
-        }
-    }
-}
-
-/// The INSERT … SELECT of a trigger.
-pub fn statement(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<String, Error> {
-    let spec = &wanted.spec;
-    let source = catalog::columns(shape.table);
-    let (mut columns, mut values) = (Vec::new(), Vec::new());
-    let mut fields = Vec::new();
-    for (target, expression) in &spec.set {
-        match target.strip_prefix("payload.") {
-            Some(field) => {
-                fields.push(format!("{}, ({expression}\n)", pgrx::spi::quote_literal(field)));
-            }
-            None => {
-                require_settable(queue, target)?;
-                columns.push(quoted(target));
-                values.push(format!("({expression}\n)"));
-            }
-        }
-    }
-    if !fields.is_empty() {
-        columns.push("payload".into());
-        values.push(format!("jsonb_build_object({})", fields.join(", ")));
-    } else if spec.set.is_empty() {
-        columns.push("payload".into());
-        values.push(default_payload(wanted, shape));
-    }
-    if let Some(key) = &spec.key {
-        columns.push("key".into());
-        values.push(format!("({key}\n)::text"));
-    }
-    if let Some(priority) = spec.priority {
-        columns.push("priority".into());
-        values.push(priority.to_string());
-    }
-    if let Some(delay) = &spec.delay {
-        columns.extend(["state".into(), "run_at".into()]);
-        values.push("'scheduled'".into());
-        values.push(format!("now() + {}::interval", pgrx::spi::quote_literal(delay)));
-    }
-    let mut conditions: Vec<String> = spec.condition.iter().map(|c| format!("({c}\n)")).collect();
-    if shape.event == Event::Update && !spec.columns.is_empty() {
-        let changed: Vec<String> =
-            spec.columns.iter().map(|c| format!("old.{0} IS DISTINCT FROM new.{0}", quoted(c))).collect();
-        conditions.push(format!("({})", changed.join(" OR ")));
-    }
-    let condition =
-        if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    Ok(format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {}{condition}",
-        queue.table,
-        columns.join(", "),
-        values.join(", "),
-        shape.rows(&source),
-    ))
-}
-
-fn require_settable(queue: &Queue, target: &str) -> Result<(), Error> {
-    let own = queue.settable().any(|column| column.name == target);
-    if own || target == "payload" || SETTABLE_HEADER.contains(&target) {
-        return Ok(());
-    }
-    let own: Vec<&str> = queue.settable().map(|column| column.name.as_str()).collect();
-    Err(Error::UnknownColumn {
-        column: target.into(),
-        relation: queue.name.clone(),
-        hint: format!(
-            "Can be set: {}.",
-            own.into_iter()
-                .chain(SETTABLE_HEADER)
-                .chain(["payload", "payload.<field>"])
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
-    })
-}
-
-fn default_payload(wanted: &Wanted, shape: &Shape) -> String {
-    let (operation, row) = match shape.event {
-        Event::Insert => ("INSERT", "new"),
-        Event::Update => ("UPDATE", "new"),
-        _ => ("DELETE", "old"),
-    };
-    let key: Vec<String> = catalog::key_columns(shape.table)
-        .iter()
-        .map(|c| format!("{}, {row}.{}", pgrx::spi::quote_literal(c), quoted(c)))
-        .collect();
-    let key = if key.is_empty() { "NULL".into() } else { format!("jsonb_build_object({})", key.join(", ")) };
-    format!(
-        "jsonb_build_object('operation', '{operation}', 'table', {}, 'key', {key}, 'row', to_jsonb({row}.*))",
-        pgrx::spi::quote_literal(catalog::qualified_name(wanted.named_as))
-    )
-}
-
-/// Checks each expression by itself, so that the error names the bad one, and then the whole statement.
-/// Must be called inside `spi::connect`, with the rights and search_path the trigger will have.
-pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error> {
-    use crate::pg::{failure, parse};
-    let source = catalog::columns(shape.table);
-    for column in &wanted.spec.columns {
-        if !source.contains(column) {
-            return Err(Error::UnknownColumn {
-                column: column.clone(),
-                relation: catalog::relation_name(shape.table).unwrap_or_default(),
-                hint: "columns names columns of the source table.".into(),
-            });
-        }
-    }
-    let attempt = |what: &str, sql: String| -> Result<(), Error> {
-        failure::in_subtransaction(|| drop(Plan::prepare(&sql, &shape.parameter_types()))).map_err(
-            |failure| Error::BadExpression {
-                what: what.into(),
-                cause: failure.message,
-                sqlstate: failure.code,
-            },
-        )
-    };
-    let rows = shape.rows(&source);
-    let mut expressions: Vec<(String, &str, bool)> = Vec::new();
-    for (target, expression) in &wanted.spec.set {
-        if !target.starts_with("payload.") {
-            require_settable(queue, target)?;
-        }
-        expressions.push((format!("\"{target}\" in set"), expression, false));
-    }
-    expressions.extend(wanted.spec.condition.iter().map(|c| ("condition".to_string(), c.as_str(), true)));
-    expressions.extend(wanted.spec.key.iter().map(|k| ("key".to_string(), k.as_str(), false)));
-    for (what, expression, boolean) in expressions {
-        let parsed =
-            failure::in_subtransaction(|| parse::is_one_expression(expression)).map_err(|failure| {
-                Error::BadExpression { what: what.clone(), cause: failure.message, sqlstate: failure.code }
-            })?;
-        if !parsed {
-            return Err(Error::NotOneExpression(what));
-        }
-        let sql = if boolean {
-            format!("SELECT 1 FROM {rows} WHERE ({expression}\n)")
-        } else {
-            // Where aggregates and set-returning functions, which would change the number of jobs, are
-            // refused.
-            format!("SELECT 1 FROM {rows} WHERE (({expression}\n)) IS NOT NULL")
-        };
-        attempt(&what, sql)?;
-    }
-    attempt("the queue's columns", statement(queue, wanted, shape)?)
 }

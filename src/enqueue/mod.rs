@@ -4,6 +4,7 @@ pub mod attach;
 pub mod fire;
 pub mod plain;
 pub mod spec;
+pub mod statement;
 
 use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;

@@ -4,6 +4,7 @@ pub mod create;
 pub mod limits;
 pub mod options;
 pub mod statements;
+pub mod table;
 
 use crate::error::Error;
 use crate::pg::cache::{self, Stale};

@@ -1,15 +1,15 @@
 //! A worker: connected as one role, works on all queues whose processors that role registered.
 
 use super::shared::{QueueSlot, Shared, WorkerSlot};
+use super::watching::Watching;
 use super::{WORKER, careful};
-use crate::claim::Taken;
 use crate::pg::bgworker;
 use crate::pg::failure::Failure;
 use crate::pg::time::{Micros, now};
 use crate::pg::{Oid, catalog, interrupt, latch, role, shmem};
 use crate::queue::Queue;
 use crate::run::balance;
-use crate::run::batch::{Observer, Report};
+use crate::run::batch::Report;
 use crate::run::processor::{self, Processor};
 use crate::run::session::{self, Session, Worker};
 use crate::{queue, settings, upkeep, worker_main};
@@ -27,8 +27,8 @@ const TURN: Micros = 100_000;
 pub const STATE_NAMES: [&str; 4] = ["idle", "claiming", "running", "finishing"];
 const IDLE: u32 = 0;
 const CLAIMING: u32 = 1;
-const RUNNING: u32 = 2;
-const FINISHING: u32 = 3;
+pub const RUNNING: u32 = 2;
+pub const FINISHING: u32 = 3;
 
 thread_local! {
     /// For the exit callback: this worker's place and generation.
@@ -331,52 +331,5 @@ impl Member {
         queue.failed.add(report.failed as u64);
         self.slot.done.fetch_add(report.done as u64, SeqCst);
         self.slot.failed.fetch_add(report.failed as u64, SeqCst);
-    }
-}
-
-/// Publishes what the worker does, and takes an admin's cancel.
-struct Watching {
-    slot: &'static WorkerSlot,
-}
-
-impl Watching {
-    fn new(slot: &'static WorkerSlot) -> Watching {
-        slot.cancel.store(0, SeqCst);
-        Watching { slot }
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.slot.job.store(0, SeqCst);
-        self.slot.batch.store(0, SeqCst);
-        self.slot.state.store(FINISHING, SeqCst);
-    }
-}
-
-impl Observer for Watching {
-    fn claimed(&mut self, jobs: &[Taken]) {
-        self.slot.batch.store(jobs.len() as u32, SeqCst);
-        self.slot.since.store(now(), SeqCst);
-        self.slot.state.store(RUNNING, SeqCst);
-    }
-
-    fn starting(&mut self, job: &Taken) {
-        self.slot.job.store(job.id, SeqCst);
-    }
-
-    fn cancelled(&self) -> Option<i64> {
-        match self.slot.cancel.load(SeqCst) {
-            0 => None,
-            id => Some(id),
-        }
-    }
-
-    fn forget_cancelled(&mut self) {
-        self.slot.cancel.store(0, SeqCst);
-    }
-
-    fn owns_interrupts(&self) -> bool {
-        true
     }
 }

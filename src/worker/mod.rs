@@ -13,13 +13,17 @@
 
 pub mod activity;
 pub mod careful;
+pub mod configuration;
 pub mod control;
 pub mod launcher;
 pub mod main_loop;
 pub mod names;
 pub mod scheduler;
 pub mod shared;
+pub mod slots;
+pub mod staffing;
 pub mod unshared;
+pub mod watching;
 
 /// Whose process this is, for log lines and the like.
 pub const LAUNCHER: &str = "queue_ext launcher";

@@ -1,0 +1,137 @@
+//! A queue's table: one partition for each state, with just the index that state needs.
+
+use super::{HEADER, STATES, quoted};
+use crate::error::{Error, SqlResult};
+use crate::pg::{Oid, catalog, parse, role, spi};
+
+pub fn creation_schema() -> Result<String, Error> {
+    spi::run("SELECT pg_catalog.current_schema()::pg_catalog.text", &[], &[])
+        .get(0, 1)
+        .ok_or_else(|| Error::out_of_range("no schema has been selected to create the queue in"))
+}
+
+/// The table with its partitions, made by the caller, under the caller's search_path: the queue's own
+/// columns may be of any type the caller can name.
+pub fn create(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oid> {
+    let table = pgrx::spi::quote_qualified_identifier(schema, name);
+    let own = columns.map(str::trim).filter(|c| !c.is_empty());
+    let default = if own.is_some() { "" } else { " DEFAULT '{}'" };
+    let create = format!(
+        "CREATE TABLE {table} (
+             id bigint GENERATED ALWAYS AS IDENTITY,
+             state pg_catalog.text NOT NULL DEFAULT 'ready',
+             priority smallint NOT NULL DEFAULT 5
+                 CHECK (priority OPERATOR(pg_catalog.>=) 0 AND priority OPERATOR(pg_catalog.<=) 9),
+             run_at pg_catalog.timestamptz,
+             attempt integer NOT NULL DEFAULT 1,
+             max_attempts integer CHECK (max_attempts OPERATOR(pg_catalog.>) 0),
+             key pg_catalog.text,
+             group_key pg_catalog.text,
+             payload pg_catalog.jsonb{default},
+             enqueued_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+             lease_until pg_catalog.timestamptz,
+             errors pg_catalog.jsonb,
+             result pg_catalog.jsonb,
+             finished_at pg_catalog.timestamptz{}
+         ) PARTITION BY LIST (state)",
+        own.map(|text| format!(",\n{text}\n")).unwrap_or_default()
+    );
+    if !parse::is_one_create_table(&create) {
+        return Err(
+            Error::out_of_range("columns must be a list of column definitions and nothing else").into()
+        );
+    }
+    spi::run(&create, &[], &[]);
+    let oid = catalog::relation_by_name(&table);
+    role::pinned(|| {
+        for state in STATES {
+            create_partition(oid, schema, name, &table, state);
+        }
+        spi::run(
+            &format!(
+                "CREATE TRIGGER queue_ext_wake AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION queue.after_insert()"
+            ),
+            &[],
+            &[],
+        );
+        tie_to_extension("queue_ext_wake", &table);
+        comment(&table);
+    });
+    Ok(oid)
+}
+
+/// DROP EXTENSION then takes the trigger with it, without CASCADE, and leaves the table.
+pub fn tie_to_extension(trigger: &str, table: &str) {
+    spi::run(&format!("ALTER TRIGGER {trigger} ON {table} DEPENDS ON EXTENSION queue_ext"), &[], &[]);
+}
+
+/// A partition with just the index its state needs. Each has a unique index as replica identity, so that
+/// a publication of all tables does not make claims fail.
+fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &str) {
+    let partition = pgrx::spi::quote_qualified_identifier(
+        schema,
+        &catalog::free_relation_name(name, state, catalog::schema_of(parent)),
+    );
+    // The partitions that jobs pass through are vacuumed by rows, not by share of the table, and check
+    // nothing that the parent does not check.
+    let (checks, storage) = match state {
+        "ready" => ("", "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"),
+        "scheduled" => ("(CHECK (run_at IS NOT NULL))", "WITH (autovacuum_vacuum_scale_factor = 0.05)"),
+        "running" => ("(CHECK (lease_until IS NOT NULL))", "WITH (autovacuum_vacuum_scale_factor = 0.05)"),
+        "failed" | "done" => ("(CHECK (finished_at IS NOT NULL))", ""),
+        _ => ("", ""),
+    };
+    let mut statements = vec![format!(
+        "CREATE TABLE {partition} PARTITION OF {table} {checks} FOR VALUES IN ('{state}') {storage}"
+    )];
+    if state == "ready" {
+        statements.push(format!("CREATE UNIQUE INDEX ON {partition} (priority, id)"));
+        statements.push(format!(
+            "CREATE TRIGGER queue_ext_later AFTER INSERT ON {partition} FOR EACH ROW
+             WHEN (new.run_at > pg_catalog.now()) EXECUTE FUNCTION queue.after_insert_later()"
+        ));
+    } else {
+        statements.push(format!("ALTER TABLE {partition} ADD PRIMARY KEY (id)"));
+    }
+    if let Some(column) = match state {
+        "scheduled" => Some("run_at"),
+        "running" => Some("lease_until"),
+        "failed" | "done" => Some("finished_at"),
+        _ => None,
+    } {
+        statements.push(format!("CREATE INDEX ON {partition} ({column})"));
+    }
+    for statement in &statements {
+        spi::run(statement, &[], &[]);
+    }
+    if state == "ready" {
+        tie_to_extension("queue_ext_later", &partition);
+        let index = catalog::only_index_of(&partition);
+        let name = quoted(&catalog::relation_name(index).unwrap_or_default());
+        spi::run(&format!("ALTER TABLE {partition} REPLICA IDENTITY USING INDEX {name}"), &[], &[]);
+    }
+}
+
+fn comment(table: &str) {
+    const COMMENTS: [&str; HEADER.len()] = [
+        "Number of the job",
+        "ready, scheduled, blocked, running, failed or done; changed by the functions of queue_ext only",
+        "0 to 9; lower runs first",
+        "Not to be started before this time; null: at once",
+        "The attempt the job is on, counted from 1",
+        "After so many failed attempts it becomes an error row; null: as the queue says",
+        "What the job is about, in the application's words",
+        "Reserved for ordered groups",
+        "Content besides the queue's own columns",
+        "Start of the transaction that enqueued it",
+        "A leased job returns to the queue then",
+        "Each failed attempt: attempt, sqlstate, message, detail, hint, context, failed_at",
+        "What the processor returned",
+        "When it was done or finally failed",
+    ];
+    spi::run(&format!("COMMENT ON TABLE {table} IS 'Job queue (queue_ext)'"), &[], &[]);
+    for (column, text) in HEADER.iter().zip(COMMENTS) {
+        let text = pgrx::spi::quote_literal(text);
+        spi::run(&format!("COMMENT ON COLUMN {table}.{column} IS {text}"), &[], &[]);
+    }
+}

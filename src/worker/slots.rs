@@ -1,0 +1,237 @@
+//! The entries of the shared structure: one for each database, queue, worker and waiting session.
+
+use crate::pg::latch::LatchSlot;
+use crate::pg::time::{Micros, now};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+const RATE_BUCKETS: usize = 13;
+const RATE_BUCKET_MICROS: i64 = 5_000_000;
+
+/// One for each database the launcher knows.
+#[repr(C)]
+pub struct DatabaseSlot {
+    pub database: AtomicU32,
+    pub scheduler: LatchSlot,
+    pub scheduler_pid: AtomicI32,
+    /// Its configuration changed, or a worker is wanted: the scheduler should look.
+    pub changed: AtomicBool,
+    /// `stop_workers` was called.
+    pub stopped: AtomicBool,
+    /// A statement needs the database for itself until then at the latest.
+    pub barred_until: AtomicI64,
+    /// The last attempt to start a worker found no free slot.
+    pub out_of_slots: AtomicBool,
+    /// The last scheduler found that the database has no extension.
+    pub no_extension: AtomicBool,
+    /// The queues' `careful_left` has been set after this start.
+    pub careful_set: AtomicBool,
+    /// Not among `queue_ext.databases`.
+    pub unserved: AtomicBool,
+    /// The worker (place + 1) that runs a job alone after an unclean start.
+    pub careful_owner: AtomicU32,
+    /// The queue and job last marked since this start: a mark of it tells of no crash.
+    pub careful_queue: AtomicU32,
+    pub careful_job: AtomicI64,
+    /// The worker that ran it was terminated while it did.
+    pub careful_died: AtomicBool,
+}
+
+/// One for each queue that was used since the start.
+#[repr(C)]
+pub struct QueueSlot {
+    pub database: AtomicU32,
+    pub queue: AtomicU32,
+    /// The role that serves it: the processor's, else the owner's; 0: none.
+    pub role: AtomicU32,
+    pub has_processor: AtomicBool,
+    pub paused: AtomicBool,
+    /// Bumped whenever something became claimable.
+    pub sequence: AtomicU64,
+    /// Value of `sequence` read before a claim that found the queue empty.
+    pub drained: AtomicU64,
+    /// Workers on it now, and how many there may be.
+    pub active: AtomicU32,
+    pub target: AtomicU32,
+    pub parallelism: AtomicU32,
+    /// When upkeep has something to move or prune next.
+    pub next_due: AtomicI64,
+    /// Upkeep is due and nobody has taken it on yet.
+    pub upkeep_wanted: AtomicBool,
+    /// Jobs still to be run one by one after an unclean start.
+    pub careful_left: AtomicU32,
+    /// The role cannot be connected as, or its worker ended at once.
+    pub worker_failed: AtomicBool,
+    /// The registered function is gone.
+    pub processor_missing: AtomicBool,
+    pub waiters: AtomicU32,
+    pub done: Rate,
+    pub failed: Rate,
+}
+
+/// One for each worker process.
+#[repr(C)]
+pub struct WorkerSlot {
+    /// 0: free; else the number of the start this place is meant for.
+    pub generation: AtomicU32,
+    pub pid: AtomicI32,
+    pub database: AtomicU32,
+    pub role: AtomicU32,
+    pub latch: LatchSlot,
+    pub sleeping: AtomicBool,
+    pub retire: AtomicBool,
+    pub state: AtomicU32,
+    /// Place of the queue in `queues`, plus 1; 0: idle.
+    pub queue_place: AtomicU32,
+    pub job: AtomicI64,
+    pub batch: AtomicU32,
+    pub since: AtomicI64,
+    pub done: AtomicU64,
+    pub failed: AtomicU64,
+    /// The job that an admin wants stopped.
+    pub cancel: AtomicI64,
+}
+
+/// A session in `CALL queue.wait`.
+#[repr(C)]
+pub struct Waiter {
+    /// Place of the queue, plus 1; 0: free.
+    pub queue_place: AtomicU32,
+    pub pid: AtomicI32,
+    pub latch: LatchSlot,
+}
+
+/// How many in the last minute, in buckets of five seconds.
+#[repr(C)]
+pub struct Rate {
+    total: AtomicU64,
+    buckets: [(AtomicI64, AtomicU64); RATE_BUCKETS],
+}
+
+impl Rate {
+    pub fn add(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let stamp = now() / RATE_BUCKET_MICROS;
+        let (bucket_stamp, bucket) = &self.buckets[stamp as usize % RATE_BUCKETS];
+        if bucket_stamp.swap(stamp, SeqCst) != stamp {
+            bucket.store(0, SeqCst);
+        }
+        bucket.fetch_add(count, SeqCst);
+        self.total.fetch_add(count, SeqCst);
+    }
+
+    /// All since the start.
+    pub fn total(&self) -> u64 {
+        self.total.load(SeqCst)
+    }
+
+    pub fn per_minute(&self) -> u64 {
+        let current = now() / RATE_BUCKET_MICROS;
+        self.buckets
+            .iter()
+            .filter(|(stamp, _)| current - stamp.load(SeqCst) < RATE_BUCKETS as i64 - 1)
+            .map(|(_, count)| count.load(SeqCst))
+            .sum()
+    }
+}
+
+impl DatabaseSlot {
+    pub fn clear(&self) {
+        self.scheduler.release();
+        self.scheduler_pid.store(0, SeqCst);
+        self.changed.store(false, SeqCst);
+        self.stopped.store(false, SeqCst);
+        self.barred_until.store(0, SeqCst);
+        self.out_of_slots.store(false, SeqCst);
+        self.no_extension.store(false, SeqCst);
+        self.careful_set.store(false, SeqCst);
+        self.unserved.store(false, SeqCst);
+        self.careful_owner.store(0, SeqCst);
+        self.careful_queue.store(0, SeqCst);
+        self.careful_job.store(0, SeqCst);
+        self.careful_died.store(false, SeqCst);
+    }
+
+    pub fn release(&self) {
+        self.clear();
+        self.database.store(0, SeqCst);
+    }
+
+    /// May processes of ours be connected to it now?
+    pub fn is_open(&self) -> bool {
+        !self.stopped.load(SeqCst) && !self.unserved.load(SeqCst) && self.barred_until.load(SeqCst) < now()
+    }
+}
+
+impl QueueSlot {
+    pub fn is(&self, database: u32, queue: u32) -> bool {
+        self.queue.load(SeqCst) == queue && self.database.load(SeqCst) == database
+    }
+
+    pub fn clear(&self) {
+        self.role.store(0, SeqCst);
+        self.has_processor.store(false, SeqCst);
+        self.paused.store(false, SeqCst);
+        self.sequence.store(1, SeqCst);
+        self.drained.store(0, SeqCst);
+        self.active.store(0, SeqCst);
+        self.target.store(1, SeqCst);
+        self.parallelism.store(1, SeqCst);
+        self.next_due.store(0, SeqCst);
+        self.upkeep_wanted.store(false, SeqCst);
+        self.careful_left.store(0, SeqCst);
+        self.worker_failed.store(false, SeqCst);
+        self.processor_missing.store(false, SeqCst);
+        self.waiters.store(0, SeqCst);
+    }
+
+    /// Is there, as far as is known, something to claim?
+    pub fn has_work(&self) -> bool {
+        self.has_processor.load(SeqCst)
+            && !self.paused.load(SeqCst)
+            && !self.processor_missing.load(SeqCst)
+            && self.sequence.load(SeqCst) != self.drained.load(SeqCst)
+    }
+
+    /// Joins the workers on this queue, if it may have one more.
+    pub fn join(&self) -> bool {
+        let target = self.target.load(SeqCst).max(1);
+        self.active.fetch_update(SeqCst, SeqCst, |active| (active < target).then_some(active + 1)).is_ok()
+    }
+
+    pub fn leave(&self) {
+        self.active.fetch_sub(1, SeqCst);
+    }
+
+    /// Something will have to be moved at this time.
+    pub fn due_at(&self, at: Micros) {
+        self.next_due.fetch_min(at, SeqCst);
+    }
+}
+
+impl WorkerSlot {
+    pub fn clear(&self) {
+        self.pid.store(0, SeqCst);
+        self.latch.release();
+        self.sleeping.store(false, SeqCst);
+        self.retire.store(false, SeqCst);
+        self.state.store(0, SeqCst);
+        self.queue_place.store(0, SeqCst);
+        self.job.store(0, SeqCst);
+        self.batch.store(0, SeqCst);
+        self.done.store(0, SeqCst);
+        self.failed.store(0, SeqCst);
+        self.cancel.store(0, SeqCst);
+    }
+
+    /// Gives the place back.
+    pub fn release(&self) {
+        self.clear();
+        self.generation.store(0, SeqCst);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.queue_place.load(SeqCst) == 0
+    }
+}
