@@ -14,6 +14,7 @@ mod interrupt;
 mod lease;
 mod nopreload;
 mod pgbouncer;
+mod review;
 mod roles;
 mod slots;
 mod standby;
