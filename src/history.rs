@@ -53,17 +53,23 @@ pub fn check_issued(queue: &Queue, id: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// A column of the job's row, read with the caller's rights.
+/// A column of the job's row, if the caller may see it.
 fn read<T: pgrx::FromDatum>(oid: Option<Oid>, id: Option<i64>, column: &str) -> SqlResult<Option<T>> {
     let (oid, id) = (required("queue", oid)?, required("id", id)?);
     spi::connect(|| {
         let queue = queue::open(oid)?;
         queue.require(catalog::SELECT, "SELECT")?;
         let sql = format!("SELECT {column} FROM {} WHERE id = $1", queue.table);
-        let rows = role::pinned(|| {
+        let work = || {
             let _order = role::Planner::by_index();
             queue.plan(sql, &[pgrx::pg_sys::INT8OID]).execute(&[spi::arg(id)])
-        });
+        };
+        // Else planning would run the owner's index expressions with the caller's rights.
+        let rows = if catalog::row_security_applies(oid) {
+            role::pinned(work)
+        } else {
+            role::as_restricted(queue.owner, work)
+        };
         if rows.is_empty() {
             check_issued(&queue, id)?;
             return Ok(None);

@@ -92,7 +92,7 @@ pub fn reset_session() {
         "SELECT pg_catalog.pg_advisory_unlock_all()",
         "DISCARD TEMP",
     ] {
-        super::spi::run(statement, &[], &[]);
+        super::spi::run_kept(statement, &[], &[]);
     }
 }
 

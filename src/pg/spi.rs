@@ -3,7 +3,10 @@
 
 use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{FromDatum, IntoDatum};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::CString;
+use std::rc::Rc;
 
 /// One argument of a statement; `None` is SQL null.
 pub type Arg = Option<Datum>;
@@ -115,6 +118,21 @@ pub fn run(sql: &str, types: &[Oid], args: &[Arg]) -> Rows {
         )
     };
     Rows::take(code)
+}
+
+thread_local! {
+    static KEPT: RefCell<HashMap<&'static str, Rc<Plan>>> = RefCell::new(HashMap::new());
+}
+
+/// Runs a statement whose plan the session keeps; must be called inside `connect`.
+pub fn run_kept(sql: &'static str, types: &[Oid], args: &[Arg]) -> Rows {
+    let known = KEPT.with(|kept| kept.borrow().get(sql).cloned());
+    let plan = known.unwrap_or_else(|| {
+        let plan = Rc::new(Plan::prepare(sql, types));
+        KEPT.with(|kept| kept.borrow_mut().insert(sql, plan.clone()));
+        plan
+    });
+    plan.execute(args)
 }
 
 fn nulls_of(args: &[Arg]) -> Vec<std::ffi::c_char> {

@@ -4,7 +4,7 @@ use super::limits::Given;
 use super::{Queue, STATES, open_owned, table};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::{Micros, interval_micros};
-use crate::pg::{Oid, cache, catalog, failure, parse, spi, xact};
+use crate::pg::{Oid, cache, catalog, failure, parse, role, spi, xact};
 use crate::{claim, enqueue, queue, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -167,7 +167,8 @@ fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
             spi::run(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", queue.table), &[], &[]);
             xact::next_command();
             let sql = format!("SELECT count(*) FROM {} WHERE state = 'running'", queue.table);
-            let count: i64 = spi::run(&sql, &[], &[]).get(0, 1).unwrap_or(0);
+            let count: i64 =
+                role::as_restricted(queue.owner, || spi::run(&sql, &[], &[]).get(0, 1).unwrap_or(0));
             if count > 0 {
                 return Err(Error::JobsRunning { queue: queue.name.clone(), count }.into());
             }

@@ -131,7 +131,7 @@ fn load(oid: Oid) -> Result<Queue, Error> {
     as_extension(|| {
         let types = [pg_sys::REGCLASSOID];
         let args = [spi::arg(oid)];
-        let found = spi::run(LOAD, &types, &args);
+        let found = spi::run_kept(LOAD, &types, &args);
         if found.is_empty() {
             let name = catalog::relation_name(oid).unwrap_or_else(|| oid.to_string());
             return Err(Error::NotAQueue(name));

@@ -60,7 +60,7 @@ const FIND: &str = "
 /// The queue's processor; `None` if none is registered or its function is gone. Must be called inside
 /// `spi::connect`.
 pub fn find(queue: Oid) -> Option<Processor> {
-    let rows = queue::as_extension(|| spi::run(FIND, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
+    let rows = queue::as_extension(|| spi::run_kept(FIND, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
     if rows.is_empty() {
         return None;
     }
@@ -82,7 +82,7 @@ pub fn find(queue: Oid) -> Option<Processor> {
 /// Who registered a processor for the queue, if one is registered. Must be called inside `spi::connect`.
 pub fn registered_role(queue: Oid) -> Option<Oid> {
     const ROLE: &str = "SELECT role::oid FROM queue.processors WHERE queue = $1";
-    let rows = queue::as_extension(|| spi::run(ROLE, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
+    let rows = queue::as_extension(|| spi::run_kept(ROLE, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
     (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
 }
 
