@@ -123,10 +123,10 @@ fn tend(shared: &Shared, known: &mut Known, oid: Oid, name: &str) -> bool {
         return true;
     }
     slot.changed.store(false, SeqCst);
-    start_scheduler(slot, known, oid, name)
+    start_scheduler(shared, slot, known, oid, name)
 }
 
-fn start_scheduler(slot: &DatabaseSlot, known: &mut Known, oid: Oid, name: &str) -> bool {
+fn start_scheduler(shared: &Shared, slot: &DatabaseSlot, known: &mut Known, oid: Oid, name: &str) -> bool {
     let start = Start { database: oid.to_u32(), role: 0, slot: u32::MAX, generation: 0 };
     known.started = now();
     known.scheduler =
@@ -138,6 +138,7 @@ fn start_scheduler(slot: &DatabaseSlot, known: &mut Known, oid: Oid, name: &str)
             );
         }
         slot.changed.store(true, SeqCst);
+        shared.make_room(|_| true);
         return true;
     }
     slot.out_of_slots.store(false, SeqCst);

@@ -59,8 +59,17 @@ fn run() {
     for (_, queue) in shared.queues_of(start.database).filter(|(_, q)| q.role.load(SeqCst) == start.role) {
         queue.worker_failed.store(false, SeqCst);
     }
-    let reason =
-        Member { shared, slot, place, database: start.database, role, sizes: HashMap::new(), next: 0 }.work();
+    let reason = Member {
+        shared,
+        slot,
+        place,
+        database: start.database,
+        role,
+        sizes: HashMap::new(),
+        next: 0,
+        worked_at: now(),
+    }
+    .work();
     log!("{} ends: {reason}", bgworker::my_name());
 }
 
@@ -107,13 +116,14 @@ struct Member {
     sizes: HashMap<u32, i32>,
     /// Where to begin looking for work: after the queue last served.
     next: usize,
+    /// When it last had jobs: a poll that finds nothing is no work.
+    worked_at: Micros,
 }
 
 impl Member {
     /// Works until there is a reason to end.
     fn work(&mut self) -> &'static str {
         log!("{} started", bgworker::my_name());
-        let mut idle_since = now();
         loop {
             interrupt::reload_settings();
             interrupt::check_idle();
@@ -124,12 +134,11 @@ impl Member {
                 return "its database is wanted by a statement, or workers were stopped";
             }
             if self.do_something() {
-                idle_since = now();
                 continue;
             }
             bgworker::report_activity(None);
             bgworker::report_statistics();
-            let idle_ms = (now() - idle_since) / 1000;
+            let idle_ms = (now() - self.worked_at) / 1000;
             let limit_ms = settings::worker_idle_timeout_ms();
             if idle_ms >= limit_ms && self.colleagues() > 0 {
                 return "idle";
@@ -326,7 +335,10 @@ impl Member {
         Ok((report, i64::from(size)))
     }
 
-    fn count(&self, queue: &QueueSlot, report: &Report) {
+    fn count(&mut self, queue: &QueueSlot, report: &Report) {
+        if report.claimed > 0 {
+            self.worked_at = now();
+        }
         queue.done.add(report.done as u64);
         queue.failed.add(report.failed as u64);
         self.slot.done.fetch_add(report.done as u64, SeqCst);

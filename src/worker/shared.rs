@@ -15,6 +15,9 @@ pub const MAX_DATABASES: usize = 128;
 pub const MAX_QUEUES: usize = 1024;
 const MAX_WAITERS: usize = 256;
 
+/// How long workers without work are not started after something found no place.
+const YIELD: Micros = 3_000_000;
+
 /// No time set.
 pub const NEVER: Micros = i64::MAX;
 
@@ -132,6 +135,17 @@ impl Shared {
             slot.generation.store(generation, SeqCst);
             Some((place, generation))
         })
+    }
+
+    /// Ends an idle worker that `is_other` picks, so that its place can be taken by work that waits.
+    pub fn make_room(&self, is_other: impl Fn(&WorkerSlot) -> bool) {
+        let is_idle =
+            |w: &&WorkerSlot| w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && is_other(w);
+        if let Some(worker) = self.workers.iter().find(is_idle) {
+            worker.retire.store(true, SeqCst);
+            worker.latch.wake();
+        }
+        self.short_until.store(now() + YIELD, SeqCst);
     }
 
     /// Something on the queue became claimable: wakes one sleeping worker of its role, else its

@@ -14,8 +14,6 @@ use std::sync::atomic::Ordering::SeqCst;
 
 /// A role whose worker could not start is tried again after so long.
 const RETRY_ROLE_AFTER: Micros = 30_000_000;
-/// How long workers without work are not started after some work found no place.
-const YIELD: Micros = 1_000_000;
 
 /// The workers that a role should have.
 #[derive(Default)]
@@ -86,7 +84,6 @@ impl Scheduler {
                     // A resident worker that is idle gives way to work, not to another resident.
                     if have == 0 && urgent {
                         self.make_room(role);
-                        self.shared.short_until.store(now() + YIELD, SeqCst);
                         short = true;
                     }
                     break;
@@ -172,16 +169,6 @@ impl Scheduler {
 
     /// A role without any worker finds all places taken: an idle worker of another one gives way.
     fn make_room(&self, role: u32) {
-        let is_other =
-            |w: &WorkerSlot| w.role.load(SeqCst) != role || w.database.load(SeqCst) != self.database;
-        let idle = self
-            .shared
-            .workers
-            .iter()
-            .find(|w| w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && is_other(w));
-        if let Some(worker) = idle {
-            worker.retire.store(true, SeqCst);
-            worker.latch.wake();
-        }
+        self.shared.make_room(|w| w.role.load(SeqCst) != role || w.database.load(SeqCst) != self.database);
     }
 }
