@@ -146,7 +146,8 @@ impl Member {
             // From here on a commit wakes us; whatever came before is seen by the last look.
             self.slot.sleeping.store(true, SeqCst);
             if !self.something_to_do() && !self.slot.retire.load(SeqCst) {
-                latch::sleep(Some((limit_ms - idle_ms).clamp(100, 60_000)));
+                let until_idle_ms = if idle_ms < limit_ms { limit_ms - idle_ms } else { limit_ms };
+                latch::sleep(Some(until_idle_ms.clamp(100, 60_000)));
             }
             self.slot.sleeping.store(false, SeqCst);
         }
