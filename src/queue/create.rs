@@ -42,6 +42,9 @@ fn create_queue(
         if schema == "queue" {
             return Err(Error::ReservedSchema.into());
         }
+        if schema.starts_with("pg_temp") {
+            return Err(Error::out_of_range("a queue cannot be a temporary table").into());
+        }
         let oid = table::create(&schema, &name, columns)?;
         remember(oid, &given);
         wake::configuration_changed();
