@@ -10,6 +10,18 @@ use pgrx::pg_sys::panic::ErrorReport;
 pub enum Error {
     /// The relation exists but was not made by `create_queue`.
     NotAQueue(String),
+    /// A column that every queue has was dropped or changed.
+    HeaderChanged {
+        queue: String,
+        column: String,
+    },
+    /// The table was changed while the statement waited for it.
+    ChangedMeanwhile(String),
+    /// Attaching would lend the caller's rights to the source's owner.
+    AttachRights {
+        source: String,
+        role: String,
+    },
     /// An argument that may not be null is.
     NullArgument(&'static str),
     /// An argument is outside its range; the text says what it must be.
@@ -139,6 +151,21 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
                 format!("\"{name}\" is not a queue"),
                 Some("Queues are made by queue.create_queue; queue.overview lists them.".into()),
+            ),
+            Error::HeaderChanged { queue, column } => (
+                Code::ERRCODE_WRONG_OBJECT_TYPE,
+                format!("column \"{column}\" of queue \"{queue}\" is missing or not of the type it was made with"),
+                Some("The columns that every queue has must stay as queue.create_queue makes them.".into()),
+            ),
+            Error::ChangedMeanwhile(queue) => (
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("queue \"{queue}\" was changed while this statement waited for it"),
+                Some("Try again.".into()),
+            ),
+            Error::AttachRights { source, role } => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("the owner of table \"{source}\" does not have the rights of role \"{role}\""),
+                Some("Attach as the owner of the table: what its owner puts on it runs with the rights of the role that attaches.".into()),
             ),
             Error::NullArgument(name) => {
                 (Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("argument \"{name}\" must not be null"), None)

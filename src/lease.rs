@@ -80,6 +80,9 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
         let queue = queue.locked()?;
+        if form == Form::Row && !sink.fits(queue.row_type) {
+            return Err(Error::ChangedMeanwhile(queue.name.clone()).into());
+        }
         let mut taken = take_next(&queue, max_jobs);
         if let Take::Lease(_) = how {
             let until = time::now().saturating_add(lease.unwrap_or(queue.options.lease));

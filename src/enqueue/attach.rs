@@ -47,15 +47,38 @@ fn attach(
         let queue = queue::open_owned(queue)?;
         let table = Source::open(source)?;
         let for_each_row = table.level(level)?;
+        let role = role_to_run_as(source, table.owner, queue.owner)?;
         let wanted = Wanted { queue: queue.oid, role: None, named_as: source, spec };
         role::pinned(|| check(&queue, &wanted, source, &events))?;
-        let id = remember(&queue, source, &wanted.spec)?;
+        let id = remember(&queue, source, role, &wanted.spec)?;
         for (name, statement) in table.triggers(id, &events, for_each_row) {
             spi::run(&statement, &[], &[]);
             queue::table::tie_to_extension(&name, &catalog::qualified_name(source));
         }
         Ok(())
     })
+}
+
+/// What the source's owner puts on it (types with casts, for example) runs when the trigger does, so the
+/// owner must have the rights it runs with anyway.
+fn check_rights(source: Oid, owner: Oid, role: Oid) -> Result<(), Error> {
+    if catalog::role_acts_for(owner, role) {
+        return Ok(());
+    }
+    Err(Error::AttachRights {
+        source: catalog::relation_name(source).unwrap_or_default(),
+        role: catalog::role_name(role),
+    })
+}
+
+/// The role that attaches, if the source's owner has its rights anyway; else the source's owner, if that
+/// one acts for the queue's owner: a superuser may attach what belongs to others.
+fn role_to_run_as(source: Oid, source_owner: Oid, queue_owner: Oid) -> Result<Oid, Error> {
+    let user = catalog::current_user();
+    if !catalog::role_acts_for(source_owner, user) && catalog::role_acts_for(source_owner, queue_owner) {
+        return Ok(source_owner);
+    }
+    check_rights(source, source_owner, user).map(|()| user)
 }
 
 /// `set` as given: an object whose values are expressions.
@@ -91,6 +114,7 @@ fn check(queue: &Queue, wanted: &Wanted, source: Oid, events: &[&str]) -> Result
 struct Source {
     oid: Oid,
     name: String,
+    owner: Oid,
     partitioned: bool,
     /// Changes can reach it, or pass it by, under another table's name.
     in_hierarchy: bool,
@@ -112,7 +136,13 @@ impl Source {
         if !catalog::acts_for(rows.get(0, 3).unwrap_or(Oid::INVALID)) {
             return Err(Error::NotOwner(name));
         }
-        Ok(Source { oid, name, partitioned: kind == "p", in_hierarchy: rows.get(0, 4).unwrap_or(true) })
+        Ok(Source {
+            oid,
+            name,
+            owner: rows.get(0, 3).unwrap_or(Oid::INVALID),
+            partitioned: kind == "p",
+            in_hierarchy: rows.get(0, 4).unwrap_or(true),
+        })
     }
 
     /// FOR EACH ROW? A statement trigger costs least, one bulk insert a statement; but it fires only for
@@ -162,18 +192,17 @@ impl Source {
     }
 }
 
-fn remember(queue: &Queue, source: Oid, spec: &Spec) -> Result<i32, Error> {
+fn remember(queue: &Queue, source: Oid, role: Oid, spec: &Spec) -> Result<i32, Error> {
     const REMEMBER: &str = "
         INSERT INTO queue.attachments (source, queue, role, options) VALUES ($1, $2, $3, $4::jsonb)
         ON CONFLICT (source, queue) DO NOTHING RETURNING id";
     let options = serde_json::to_string(spec).unwrap_or_default();
-    let user = catalog::current_user();
     let rows = queue::as_extension(|| {
         let types = [pg_sys::REGCLASSOID, pg_sys::REGCLASSOID, pg_sys::OIDOID, pg_sys::TEXTOID];
         spi::run(
             REMEMBER,
             &types,
-            &[spi::arg(source), spi::arg(queue.oid), spi::arg(user), spi::arg(options)],
+            &[spi::arg(source), spi::arg(queue.oid), spi::arg(role), spi::arg(options)],
         )
     });
     if rows.is_empty() {
@@ -188,8 +217,8 @@ fn remember(queue: &Queue, source: Oid, spec: &Spec) -> Result<i32, Error> {
 /// What an attachment's trigger is to do; its table or an ancestor of it must be the attached one. Must
 /// be called inside `spi::connect`.
 pub fn find(id: Option<i32>, tables: &[Oid]) -> Result<Wanted, Error> {
-    const FIND: &str =
-        "SELECT queue::oid, role::oid, source::oid, options::text FROM queue.attachments WHERE id = $1";
+    const FIND: &str = "SELECT a.queue::oid, a.role::oid, a.source::oid, a.options::text, c.relowner
+         FROM queue.attachments a JOIN pg_class c ON c.oid = a.source WHERE a.id = $1";
     let rows = queue::as_extension(|| spi::run(FIND, &[pg_sys::INT4OID], &[id.and_then(spi::arg)]));
     let row = |column| (!rows.is_empty()).then(|| rows.get::<Oid>(0, column)).flatten();
     match (row(1), row(2), row(3)) {
@@ -197,6 +226,7 @@ pub fn find(id: Option<i32>, tables: &[Oid]) -> Result<Wanted, Error> {
             let options: String = rows.get(0, 4).unwrap_or_default();
             let spec = serde_json::from_str(&options)
                 .map_err(|e| Error::TriggerUse(format!("unreadable options of attachment {id:?}: {e}")))?;
+            check_rights(source, rows.get(0, 5).unwrap_or(Oid::INVALID), role)?;
             Ok(Wanted { queue, role: Some(role), named_as: source, spec })
         }
         _ => Err(Error::TriggerUse("this trigger's table is not attached to a queue".into())),

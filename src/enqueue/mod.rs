@@ -12,7 +12,7 @@ use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros, interval_micros};
 use crate::pg::{Datum, Oid, array, catalog, role, spi};
 use crate::queue::limits::{at_least_zero, check_max_attempts, check_priority};
-use crate::queue::{self, Column, Queue, quoted};
+use crate::queue::{self, Column, HEADER, Queue, quoted};
 use crate::{raw_function, settings, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -162,7 +162,10 @@ fn insert_statement(queue: &Queue, columns: &[&Column], state: &str) -> String {
     let record = if columns.is_empty() {
         String::new()
     } else {
-        format!(", LATERAL pg_catalog.jsonb_populate_record(NULL::{table}, p.payload) AS r")
+        format!(
+            ", LATERAL pg_catalog.jsonb_populate_record(NULL::{table}, p.payload - '{{{}}}'::pg_catalog.text[]) AS r",
+            HEADER.join(",")
+        )
     };
     format!(
         "INSERT INTO {table} (id, state, priority, run_at, key, max_attempts, payload{names})

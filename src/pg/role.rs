@@ -53,8 +53,8 @@ pub fn pinned<R>(work: impl FnOnce() -> R) -> R {
         );
     }
     let result = work();
-    // SAFETY: the level opened above.
-    unsafe { pg_sys::AtEOXact_GUC(true, level) };
+    // SAFETY: the level opened above; `false`: what a table owner's code has set meanwhile is not kept.
+    unsafe { pg_sys::AtEOXact_GUC(false, level) };
     result
 }
 

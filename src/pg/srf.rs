@@ -30,6 +30,23 @@ impl RowSink {
         }
     }
 
+    /// Is the row type still laid out as the caller was told? Not if the table was altered since.
+    pub fn fits(&self, row_type: pg_sys::Oid) -> bool {
+        // SAFETY: both descriptors are valid; the copy is freed with the memory context.
+        unsafe {
+            let fresh = pg_sys::lookup_rowtype_tupdesc_copy(row_type, -1);
+            let attributes = |desc: pg_sys::TupleDesc| {
+                (0..(*desc).natts as usize)
+                    .map(|i| {
+                        let attribute = &(*desc).attrs.as_slice((*desc).natts as usize)[i];
+                        (attribute.atttypid, attribute.attlen, attribute.attisdropped)
+                    })
+                    .collect::<Vec<_>>()
+            };
+            attributes(self.desc) == attributes(fresh)
+        }
+    }
+
     /// A row from its columns; as many as the function declares.
     pub fn put(&self, columns: &[Arg]) {
         // SAFETY: column count asserted; the tuplestore copies the row.

@@ -115,13 +115,28 @@ const LOAD: &str = "
            extract(epoch FROM q.keep_done)::float8, q.paused, p.xmin::text,
            (SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
             WHERE d.refobjid = c.oid AND d.deptype = 'i' AND d.classid = 'pg_class'::regclass
-              AND d.refclassid = 'pg_class'::regclass)
+              AND d.refclassid = 'pg_class'::regclass
+              AND d.refobjsubid = (SELECT attnum FROM pg_attribute WHERE attrelid = c.oid AND attname = 'id'))
     FROM queue.queues q
     LEFT JOIN queue.processors p ON p.queue = q.queue
     JOIN pg_class c ON c.oid = q.queue
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_type t ON t.oid = c.reltype
     WHERE q.queue = $1";
+
+/// The header as made; its values are read by type, so a column of another type must not pass.
+const HEADER_TYPES: &str = "
+    SELECT h.name FROM (VALUES
+        ('id', 'bigint', true), ('state', 'text', true), ('priority', 'smallint', true),
+        ('run_at', 'timestamptz', false), ('attempt', 'integer', true), ('max_attempts', 'integer', false),
+        ('key', 'text', false), ('group_key', 'text', false), ('payload', 'jsonb', false),
+        ('enqueued_at', 'timestamptz', true), ('lease_until', 'timestamptz', false), ('errors', 'jsonb', false),
+        ('result', 'jsonb', false), ('finished_at', 'timestamptz', false)) AS h (name, type, filled)
+    WHERE NOT EXISTS (
+        SELECT FROM pg_attribute a
+        WHERE a.attrelid = $1 AND a.attname = h.name AND NOT a.attisdropped
+          AND a.atttypid = h.type::regtype AND (a.attnotnull OR NOT h.filled))
+    LIMIT 1";
 
 const COLUMNS: &str = "
     SELECT attname::text, attgenerated <> '' FROM pg_attribute
@@ -135,6 +150,10 @@ fn load(oid: Oid) -> Result<Queue, Error> {
         if found.is_empty() {
             let name = catalog::relation_name(oid).unwrap_or_else(|| oid.to_string());
             return Err(Error::NotAQueue(name));
+        }
+        let changed = spi::run_kept(HEADER_TYPES, &[pg_sys::OIDOID], &args);
+        if !changed.is_empty() {
+            return Err(Error::HeaderChanged { queue: text(&found, 2), column: text(&changed, 1) });
         }
         let columns = columns_of(&spi::run(COLUMNS, &[pg_sys::OIDOID], &args));
         let schema: String = text(&found, 1);

@@ -138,7 +138,8 @@ pub fn put(queue: &Queue, returning: bool) -> String {
          OVERRIDING SYSTEM VALUE
          SELECT (p.j).id, p.state, (p.j).priority, p.attempt, p.max_attempts, p.run_at, p.lease_until,
                 CASE WHEN p.error IS NULL THEN (p.j).errors
-                     ELSE CASE WHEN pg_catalog.jsonb_array_length((p.j).errors) >= 100 THEN (p.j).errors - 0
+                     ELSE CASE WHEN pg_catalog.jsonb_typeof((p.j).errors) <> 'array' THEN '[]'::pg_catalog.jsonb
+                               WHEN pg_catalog.jsonb_array_length((p.j).errors) >= 100 THEN (p.j).errors - 0
                                ELSE coalesce((p.j).errors, '[]'::pg_catalog.jsonb) END
                           || (p.error::pg_catalog.jsonb || pg_catalog.jsonb_build_object(
                                 'attempt', (p.j).attempt, 'failed_at', pg_catalog.clock_timestamp())) END,

@@ -6,7 +6,7 @@ use crate::claim;
 use crate::error::{SqlResult, required};
 use crate::history::{self, give_up};
 use crate::pg::entry::Call;
-use crate::pg::failure::Failure;
+use crate::pg::failure::{self, Failure};
 use crate::pg::spi::{self, Arg, Rows};
 use crate::pg::srf::RowSink;
 use crate::pg::time::now;
@@ -41,11 +41,21 @@ fn overview(call: &Call) -> SqlResult<Datum> {
     spi::connect(|| {
         for oid in visible_queues() {
             if let Ok(queue) = queue::open(oid) {
-                sink.put(&overview_row(&queue));
+                // One queue that cannot be read does not hide the others.
+                let row = failure::in_subtransaction(|| overview_row(&queue));
+                sink.put(&row.unwrap_or_else(|failure| unreadable_row(&queue, &failure)));
             }
         }
         Ok(call.null())
     })
+}
+
+fn unreadable_row(queue: &Queue, failure: &Failure) -> Vec<Arg> {
+    const COLUMNS: usize = 18;
+    let mut row = vec![None; COLUMNS];
+    row[0] = spi::arg(queue.oid);
+    row[COLUMNS - 1] = spi::arg(format!("cannot be read: {}", failure.message));
+    row
 }
 
 fn overview_row(queue: &Queue) -> Vec<Arg> {
@@ -231,7 +241,9 @@ fn errors(call: &Call) -> SqlResult<Datum> {
                 queue.table,
                 row = queue.alias,
             );
-            let rows = role::as_restricted(queue.owner, || queue.plan(sql, &[]).execute(&[]));
+            let read = || role::as_restricted(queue.owner, || queue.plan(sql, &[]).execute(&[]));
+            // One that cannot be read says so in the overview.
+            let Ok(rows) = failure::in_subtransaction(read) else { continue };
             for row in 0..rows.len() {
                 sink.put(&(1..=COLUMNS).map(|column| rows.datum(row, column)).collect::<Vec<_>>());
             }

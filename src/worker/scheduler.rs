@@ -19,6 +19,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 worker_main!(queue_ext_scheduler, run);
 
+/// Counting what waits takes so long at most.
+const MOST_COUNTING_MS: i32 = 200;
 /// Every queue's upkeep is looked after at least so often, in case a due time was lost.
 const UPKEEP_EVERY: Micros = 60_000_000;
 /// How often load is looked at while there is any.
@@ -265,6 +267,11 @@ impl Scheduler {
 fn count_waiting(queue: Oid, bound: i64) -> Result<i64, Failure> {
     Worker.transaction(|| {
         let Ok(queue) = queue::open(queue) else { return 0 };
+        // Neither a lock nor the owner's code may hold up the scheduler of all.
+        if !catalog::try_lock_for_reading(queue.oid) {
+            return 0;
+        }
+        let _timer = interrupt::StatementTimer::start(Some(MOST_COUNTING_MS));
         let sql = format!(
             "SELECT count(*) FROM (SELECT FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT $1) w",
             queue.table
