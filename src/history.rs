@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 /// Where a job goes after a failed attempt: back with a wait, or among the error rows. A wait given by
 /// the caller replaces the queue's backoff.
 pub fn after_failure<'a>(queue: &Queue, job: &'a Taken, failure: &Failure, wait: Option<Micros>) -> Move<'a> {
-    let error = Some(serde_json::to_string(failure).unwrap_or_else(|_| "{}".into()));
+    let error = Some(failure.to_json());
     let options = &queue.options;
     let backoff = Backoff {
         first_seconds: options.backoff_seconds,
@@ -37,7 +37,7 @@ pub fn after_failure<'a>(queue: &Queue, job: &'a Taken, failure: &Failure, wait:
 
 /// An error row at once, whatever attempts are left.
 pub fn give_up<'a>(job: &'a Taken, failure: &Failure) -> Move<'a> {
-    let error = Some(serde_json::to_string(failure).unwrap_or_else(|_| "{}".into()));
+    let error = Some(failure.to_json());
     Move { error, ..Move::to("failed", job) }
 }
 

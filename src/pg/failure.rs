@@ -37,6 +37,11 @@ impl Failure {
         }
     }
 
+    /// As it is kept among a job's errors.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".into())
+    }
+
     pub fn is_cancel(&self) -> bool {
         self.sqlstate == "57014"
     }

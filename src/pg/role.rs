@@ -5,29 +5,22 @@ use pgrx::pg_sys::{self, Oid};
 /// Runs `work` with the rights of `role` under a pinned search_path. Row security and privileges are
 /// those of the role; SET ROLE is refused meanwhile; a (sub)transaction abort undoes both switches.
 pub fn as_role<R>(role: Oid, work: impl FnOnce() -> R) -> R {
-    let mut user = Oid::INVALID;
-    let mut context = 0;
-    // SAFETY: what fmgr does for SECURITY DEFINER: save, switch, restore.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(role, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
-    }
-    let result = pinned(work);
-    // SAFETY: the values saved above.
-    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
-    result
+    switched(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE, work)
 }
 
 /// The same in a security-restricted operation, for reading only: code of the role's own that planning
 /// or reading its tables may run (index expressions, casts) can leave nothing behind.
 pub fn as_restricted<R>(role: Oid, work: impl FnOnce() -> R) -> R {
+    switched(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION, work)
+}
+
+fn switched<R>(role: Oid, flags: u32, work: impl FnOnce() -> R) -> R {
     let mut user = Oid::INVALID;
     let mut context = 0;
-    let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
-    // SAFETY: as in `as_role`.
+    // SAFETY: what fmgr does for SECURITY DEFINER: save, switch, restore.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(role, context | restricted as i32);
+        pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
     }
     let result = pinned(work);
     // SAFETY: the values saved above.
