@@ -41,9 +41,9 @@ CREATE FUNCTION queue.enqueue_attached()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'enqueue_attached';
 COMMENT ON FUNCTION queue.enqueue_attached IS 'Trigger function that attach installs; its argument is the attachment''s id. Refuses to run on any other table.';
 
-CREATE FUNCTION queue.after_insert()
-RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'after_insert';
-COMMENT ON FUNCTION queue.after_insert IS 'Statement trigger of every queue: wakes a worker when the transaction commits';
+CREATE FUNCTION queue.before_change()
+RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'before_change';
+COMMENT ON FUNCTION queue.before_change IS 'Statement trigger of every queue: when the transaction commits, claims look where its rows may be, and a worker is woken';
 
 CREATE FUNCTION queue.after_insert_later()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'after_insert_later';

@@ -11,6 +11,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::{role, shmem, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
+use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -25,9 +26,7 @@ pub fn is_due(queue: &Queue) -> bool {
 }
 
 fn place(queue: &Queue) -> Option<&'static QueueSlot> {
-    let shared = shmem::get()?;
-    let database = crate::pg::catalog::my_database().to_u32();
-    Some(&shared.queues[shared.take_queue(database, queue.oid.to_u32())?])
+    Some(&shmem::get()?.queues[wake::place_of(queue.oid)?])
 }
 
 /// What a step did.

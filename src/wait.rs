@@ -6,8 +6,8 @@ use crate::pg::time::{self, interval_micros};
 use crate::pg::{Datum, Oid, catalog, interrupt, latch, role, shmem, spi};
 use crate::queue::limits::at_least_zero;
 use crate::queue::{self, Queue};
-use crate::raw_function;
 use crate::worker::shared::Waiter;
+use crate::{raw_function, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::rc::Rc;
@@ -24,10 +24,8 @@ fn wait_for_job(call: &Call) -> SqlResult<Datum> {
     }
     let deadline = time::now().saturating_add(timeout);
     spi::connect_nonatomic(|| {
-        let place = {
-            queue::open(oid)?.require(catalog::SELECT, "SELECT")?;
-            shmem::get().and_then(|shared| shared.take_queue(catalog::my_database().to_u32(), oid.to_u32()))
-        };
+        queue::open(oid)?.require(catalog::SELECT, "SELECT")?;
+        let place = wake::place_of(oid);
         let waiting = Waiting::at(place);
         loop {
             // Looked at after registering as waiting: a job committed in between wakes us.

@@ -1,13 +1,18 @@
-//! What the end of a transaction tells the workers.
+//! What the end of a transaction tells the others: which keys the floor must be lowered to, and whom to
+//! wake.
 //!
 //! A transaction notes the queues it touched while it runs, where lookups are allowed. Its commit and
 //! abort callbacks then only touch atomics and latches: they neither allocate, look up nor raise.
 //! No NOTIFY, whose global lock would queue up all enqueueing commits.
 
+use crate::claim::floor::{self, Keys};
+use crate::claim::native;
 use crate::pg::time::Micros;
 use crate::pg::{Oid, catalog, shmem, xact};
-use crate::worker::shared::NEVER;
-use std::cell::Cell;
+use crate::worker::shared::{NEVER, Shared};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// Queues that one transaction can note; beyond that all queues of the database are announced.
 const MOST_NOTED: usize = 32;
@@ -15,41 +20,86 @@ const MOST_NOTED: usize = 32;
 #[derive(Clone, Copy)]
 struct Note {
     place: usize,
-    /// Claimable once this transaction commits.
-    on_commit: bool,
-    /// Claimable again if this transaction aborts.
-    on_abort: bool,
+    /// Claimable once this transaction commits, and from which keys on.
+    enqueued: bool,
+    on_commit: Keys,
+    /// Claimable again if this transaction aborts, and from which keys on.
+    taken: bool,
+    on_abort: Keys,
+    /// The innermost subtransaction in which something was taken.
+    level: i32,
     due: Micros,
 }
 
-struct Notes {
-    list: Cell<[Note; MOST_NOTED]>,
-    count: Cell<usize>,
-    overflow: Cell<bool>,
-    changed: Cell<bool>,
-}
+const EMPTY: Note = Note {
+    place: 0,
+    enqueued: false,
+    on_commit: floor::NONE,
+    taken: false,
+    on_abort: floor::NONE,
+    level: 0,
+    due: NEVER,
+};
 
-const EMPTY: Note = Note { place: 0, on_commit: false, on_abort: false, due: NEVER };
+struct Notes {
+    list: [Note; MOST_NOTED],
+    count: usize,
+    overflow: bool,
+    changed: bool,
+}
 
 thread_local! {
-    static NOTES: Notes = const {
-        Notes {
-            list: Cell::new([EMPTY; MOST_NOTED]),
-            count: Cell::new(0),
-            overflow: Cell::new(false),
-            changed: Cell::new(false),
-        }
+    static NOTES: RefCell<Notes> = const {
+        RefCell::new(Notes { list: [EMPTY; MOST_NOTED], count: 0, overflow: false, changed: false })
     };
+    static PLACES: RefCell<HashMap<Oid, usize>> = RefCell::new(HashMap::new());
 }
 
-/// This transaction put jobs on the queue that can be claimed once it commits.
-pub fn enqueued(queue: Oid) {
-    note(queue, |note| note.on_commit = true);
+/// This transaction put jobs with these keys on the queue, which can be claimed once it commits.
+pub fn enqueued(queue: Oid, keys: &Keys) {
+    note(queue, |note| {
+        note.enqueued = true;
+        floor::include_all(&mut note.on_commit, keys);
+    });
 }
 
-/// This transaction took jobs off the queue, which are back if it aborts.
-pub fn taken(queue: Oid) {
-    note(queue, |note| note.on_abort = true);
+/// This transaction takes jobs off the queue, which are back if it aborts: ready ones with these keys,
+/// none if it takes them out of other states.
+pub fn taken(queue: Oid, keys: &Keys) {
+    let mut both = about_to_take(queue, keys);
+    floor::include_all(&mut both, keys);
+    took(queue, &both);
+}
+
+/// A scan from these keys on is about to take ready jobs. Returns what was noted as taken so far, to
+/// which `took` adds what it did take; an error in between leaves the whole range noted.
+pub fn about_to_take(queue: Oid, from: &Keys) -> Keys {
+    let mut before = floor::NONE;
+    note(queue, |note| {
+        before = note.on_abort;
+        note.taken = true;
+        note.level = note.level.max(xact::nest_level());
+        floor::include_all(&mut note.on_abort, from);
+    });
+    before
+}
+
+/// All that is back if the transaction aborts.
+pub fn took(queue: Oid, keys: &Keys) {
+    note(queue, |note| note.on_abort = *keys);
+}
+
+/// The keys of this transaction's own rows, for which nobody has lowered the floor yet.
+pub fn own_rows(queue: Oid) -> Keys {
+    let Some(place) = place_of(queue) else { return floor::NONE };
+    NOTES.with_borrow(|notes| {
+        let mine = notes.list[..notes.count].iter().find(|note| note.place == place);
+        match mine {
+            _ if notes.overflow => floor::ALL,
+            Some(note) => note.on_commit,
+            None => floor::NONE,
+        }
+    })
 }
 
 /// This transaction put something on the queue that upkeep must look at then.
@@ -60,103 +110,125 @@ pub fn due(queue: Oid, at: Micros) {
 /// This transaction changed which queues or processors there are, or the extension itself.
 pub fn configuration_changed() {
     register();
-    NOTES.with(|notes| notes.changed.set(true));
+    NOTES.with_borrow_mut(|notes| notes.changed = true);
 }
 
 fn register() {
-    xact::on_end(xact::EndActions { committed, aborted, subtransaction_aborted });
+    xact::on_end(xact::EndActions { committed, aborted, prepared, subtransaction_aborted });
+}
+
+/// The queue's place in shared memory, if it has one.
+pub fn place_of(queue: Oid) -> Option<usize> {
+    let shared = shmem::get()?;
+    let database = catalog::my_database().to_u32();
+    let is_it = |place: &usize| shared.queues[*place].is(database, queue.to_u32());
+    PLACES.with_borrow_mut(|places| {
+        if let Some(place) = places.get(&queue).copied().filter(is_it) {
+            return Some(place);
+        }
+        let place = shared.take_queue(database, queue.to_u32())?;
+        places.insert(queue, place);
+        Some(place)
+    })
 }
 
 fn note(queue: Oid, change: impl FnOnce(&mut Note)) {
-    let Some(shared) = shmem::get() else { return };
+    if shmem::get().is_none() {
+        return;
+    }
     register();
-    let (database, queue) = (catalog::my_database().to_u32(), queue.to_u32());
-    NOTES.with(|notes| {
-        let mut list = notes.list.get();
-        let count = notes.count.get();
-        let known = list[..count].iter().position(|note| shared.queues[note.place].is(database, queue));
-        let index = match known {
-            Some(index) => index,
-            None => match shared.take_queue(database, queue) {
-                Some(place) if count < MOST_NOTED => {
-                    list[count] = Note { place, ..EMPTY };
-                    notes.count.set(count + 1);
-                    count
-                }
-                _ => {
-                    notes.overflow.set(true);
-                    return;
-                }
-            },
+    let place = place_of(queue);
+    NOTES.with_borrow_mut(|notes| {
+        let count = notes.count;
+        let known = place.and_then(|place| notes.list[..count].iter().position(|note| note.place == place));
+        let index = match (known, place) {
+            (Some(index), _) => index,
+            (None, Some(place)) if count < MOST_NOTED => {
+                notes.list[count] = Note { place, ..EMPTY };
+                notes.count += 1;
+                count
+            }
+            _ => {
+                notes.overflow = true;
+                return;
+            }
         };
-        change(&mut list[index]);
-        notes.list.set(list);
+        change(&mut notes.list[index]);
     });
 }
 
 fn committed() {
-    finish(|note| note.on_commit, true);
+    finish(|note| (note.enqueued, note.on_commit), true);
 }
 
 fn aborted() {
-    finish(|note| note.on_abort, false);
+    native::abandon();
+    finish(|note| (note.taken, note.on_abort), false);
 }
 
-/// A claim inside the aborted part is undone: its jobs are claimable as soon as this transaction ends,
-/// either way. Waking too often is harmless.
-fn subtransaction_aborted() {
-    NOTES.with(|notes| {
-        let count = notes.count.get();
-        if count > 0 {
-            let mut list = notes.list.get();
-            for note in &mut list[..count] {
-                if note.on_abort {
-                    note.on_commit = true;
-                    note.due = 0;
-                }
-            }
-            notes.list.set(list);
-        }
-    });
-}
-
-fn finish(is_claimable: impl Fn(&Note) -> bool, committed: bool) {
-    let Ok((count, overflow, changed)) = NOTES.try_with(|notes| {
-        (notes.count.replace(0), notes.overflow.replace(false), notes.changed.replace(false))
-    }) else {
-        return;
+/// What a prepared transaction will do one day, nobody will tell: the safety scan finds it. It starts
+/// where all is dead for good, which must not be past these rows.
+fn prepared() {
+    let both = |note: &Note| {
+        let mut keys = note.on_commit;
+        floor::include_all(&mut keys, &note.on_abort);
+        (note.enqueued || note.taken, keys)
     };
-    if count == 0 && !overflow && !changed {
-        return;
-    }
+    finish(both, false);
+}
+
+/// A claim inside the aborted part is undone at once. Waking too often is harmless.
+fn subtransaction_aborted() {
+    native::abandon();
     let Some(shared) = shmem::get() else { return };
-    let database = catalog::my_database().to_u32();
-    NOTES.with(|notes| {
-        let list = notes.list.get();
-        for note in &list[..count] {
-            if committed && note.due != NEVER {
-                let queue = &shared.queues[note.place];
-                if note.due < queue.next_due.load(std::sync::atomic::Ordering::SeqCst) {
-                    queue.due_at(note.due);
-                    shared.wake_scheduler(database);
-                }
-            }
-            if !committed && note.on_abort {
-                // What was taken may have been due rows, which are back.
-                shared.queues[note.place].due_at(0);
-            }
-            if is_claimable(note) {
-                shared.announce(note.place);
+    let _ = NOTES.try_with(|notes| {
+        let Ok(mut notes) = notes.try_borrow_mut() else { return };
+        let count = notes.count;
+        for note in &mut notes.list[..count] {
+            if note.taken && note.level >= xact::nest_level() {
+                shared.queues[note.place].floors.lower(&note.on_abort);
+                note.enqueued = true;
+                note.due = 0;
             }
         }
     });
-    if overflow {
-        for (place, queue) in shared.queues_of(database) {
-            queue.due_at(0);
-            shared.announce(place);
+}
+
+fn finish(claimable: impl Fn(&Note) -> (bool, Keys), committed: bool) {
+    let Some(shared) = shmem::get() else { return };
+    let _ = NOTES.try_with(|notes| {
+        let Ok(mut notes) = notes.try_borrow_mut() else { return };
+        let count = std::mem::take(&mut notes.count);
+        for note in &notes.list[..count] {
+            tell(shared, note, claimable(note), committed);
         }
+        let database = catalog::my_database().to_u32();
+        if std::mem::take(&mut notes.overflow) {
+            for (place, queue) in shared.queues_of(database) {
+                queue.floors.lower(&floor::ALL);
+                queue.due_at(0);
+                shared.announce(place);
+            }
+        }
+        if std::mem::take(&mut notes.changed) && committed {
+            shared.announce_change(database);
+        }
+    });
+}
+
+fn tell(shared: &Shared, note: &Note, (is_claimable, keys): (bool, Keys), committed: bool) {
+    let queue = &shared.queues[note.place];
+    if committed && note.due < queue.next_due.load(SeqCst) {
+        queue.due_at(note.due);
+        shared.wake_scheduler(queue.database.load(SeqCst));
     }
-    if changed && committed {
-        shared.announce_change(database);
+    if !committed && note.taken {
+        // What was taken may have been due rows, which are back.
+        queue.due_at(0);
+    }
+    // Before the announcement: whoever it wakes reads the floor.
+    queue.floors.lower(&keys);
+    if is_claimable {
+        shared.announce(note.place);
     }
 }

@@ -6,6 +6,7 @@ pub mod plain;
 pub mod spec;
 pub mod statement;
 
+use crate::claim::floor;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;
 use crate::pg::srf::RowSink;
@@ -119,8 +120,13 @@ fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i64>> 
             queue.plan(insert_statement(&queue, &columns, header.state()), &types).execute(&args);
         }
     });
-    if let Some(at) = header.run_at {
-        wake::due(oid, at);
+    match header.run_at {
+        Some(at) => wake::due(oid, at),
+        None => {
+            let mut keys = floor::NONE;
+            ids.iter().for_each(|id| floor::include(&mut keys, header.priority.unwrap_or(5), *id));
+            wake::enqueued(oid, &keys);
+        }
     }
     Ok(ids)
 }

@@ -1,9 +1,9 @@
 //! Plain INSERT and COPY into a queue: the triggers every queue has.
 
-use crate::claim::{self, Move};
+use crate::claim::{self, Move, floor};
 use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
-use crate::pg::trigger::Firing;
+use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role, spi};
 use crate::queue::statements;
 use crate::{queue, raw_function, wake};
@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-raw_function!(after_insert, wake_after_insert);
+raw_function!(before_change, note_change);
 raw_function!(after_insert_later, put_with_the_scheduled);
 
 fn firing<'a>(call: &'a Call, name: &str) -> Result<Firing<'a>, Error> {
@@ -20,13 +20,24 @@ fn firing<'a>(call: &'a Call, name: &str) -> Result<Firing<'a>, Error> {
         .ok_or_else(|| Error::TriggerUse(format!("{name} must be called as an AFTER trigger")))
 }
 
-/// `queue.after_insert`: once a statement. Knows nothing of the rows; the workers will look.
-fn wake_after_insert(call: &Call) -> SqlResult<Datum> {
-    let firing = firing(call, "queue.after_insert")?;
-    if !claim::is_moving(firing.table()) {
-        wake::enqueued(firing.table());
-    }
-    Ok(call.no_row())
+/// `queue.before_change`: once a statement, before its rows are there. Their ids will be beyond what the
+/// sequence has given out so far. After a hand-written UPDATE a job may be anywhere.
+fn note_change(call: &Call) -> SqlResult<Datum> {
+    let firing = Firing::of(call)
+        .filter(|firing| !firing.is_after())
+        .ok_or_else(|| Error::TriggerUse("queue.before_change must be called as a BEFORE trigger".into()))?;
+    spi::connect(|| {
+        let oid = queue_of_partition(firing.table());
+        if claim::is_moving(oid) {
+            return Ok(call.no_row());
+        }
+        let next = match firing.event() {
+            Event::Insert => queue::open(oid)?.lowest_next_id(),
+            _ => floor::BOTTOM,
+        };
+        wake::enqueued(oid, &[next; floor::PRIORITIES]);
+        Ok(call.no_row())
+    })
 }
 
 thread_local! {

@@ -257,6 +257,20 @@ pub fn next_value(sequence: Oid) -> i64 {
     }
 }
 
+/// The number that a sequence gave out last, asked with the rights of its owner; `None` if it has given
+/// out none.
+pub fn last_value(sequence: Oid, owner: Oid) -> Option<i64> {
+    super::role::with_rights_of(owner, || {
+        // SAFETY: takes the oid of a sequence; raises if it is none.
+        unsafe {
+            pgrx::direct_function_call::<i64>(
+                pg_sys::pg_sequence_last_value,
+                &[Some(pg_sys::Datum::from(sequence))],
+            )
+        }
+    })
+}
+
 /// May the current user execute this function?
 pub fn may_execute(function: Oid) -> bool {
     // SAFETY: a syscache lookup of a function that exists.

@@ -19,6 +19,8 @@ pub mod hooks;
 pub mod interrupt;
 pub mod latch;
 pub mod parse;
+pub mod ready;
+pub mod relation;
 pub mod role;
 pub mod shmem;
 pub mod spi;

@@ -14,7 +14,16 @@ pub fn as_restricted<R>(role: Oid, work: impl FnOnce() -> R) -> R {
     switched(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION, work)
 }
 
+/// The same without pinning the search_path: for work that looks up nothing by name.
+pub fn with_rights_of<R>(role: Oid, work: impl FnOnce() -> R) -> R {
+    acting_as(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE, work)
+}
+
 fn switched<R>(role: Oid, flags: u32, work: impl FnOnce() -> R) -> R {
+    acting_as(role, flags, || pinned(work))
+}
+
+fn acting_as<R>(role: Oid, flags: u32, work: impl FnOnce() -> R) -> R {
     let mut user = Oid::INVALID;
     let mut context = 0;
     // SAFETY: what fmgr does for SECURITY DEFINER: save, switch, restore.
@@ -22,7 +31,7 @@ fn switched<R>(role: Oid, flags: u32, work: impl FnOnce() -> R) -> R {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
     }
-    let result = pinned(work);
+    let result = work();
     // SAFETY: the values saved above.
     unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
     result

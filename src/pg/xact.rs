@@ -8,6 +8,7 @@ use std::sync::Once;
 pub struct EndActions {
     pub committed: fn(),
     pub aborted: fn(),
+    pub prepared: fn(),
     pub subtransaction_aborted: fn(),
 }
 
@@ -20,9 +21,10 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::
         pg_sys::XactEvent::XACT_EVENT_COMMIT | pg_sys::XactEvent::XACT_EVENT_PARALLEL_COMMIT => {
             (actions.committed)()
         }
-        pg_sys::XactEvent::XACT_EVENT_ABORT
-        | pg_sys::XactEvent::XACT_EVENT_PARALLEL_ABORT
-        | pg_sys::XactEvent::XACT_EVENT_PREPARE => (actions.aborted)(),
+        pg_sys::XactEvent::XACT_EVENT_ABORT | pg_sys::XactEvent::XACT_EVENT_PARALLEL_ABORT => {
+            (actions.aborted)()
+        }
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => (actions.prepared)(),
         _ => {}
     }
 }
@@ -56,6 +58,21 @@ pub fn on_end(actions: EndActions) {
 pub fn sees_only_the_past() -> bool {
     // SAFETY: reads a global.
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// How deep in subtransactions we are; 1 outside of any.
+pub fn nest_level() -> i32 {
+    // SAFETY: reads the transaction state; allowed in callbacks.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
+/// Raises, as the executor does, if this transaction may not write.
+pub fn require_writable(command: &'static std::ffi::CStr) {
+    // SAFETY: a constant C string.
+    unsafe {
+        pg_sys::PreventCommandIfReadOnly(command.as_ptr());
+        pg_sys::PreventCommandIfParallelMode(command.as_ptr());
+    }
 }
 
 /// Starts a transaction in a background worker, with a snapshot. READ COMMITTED and read-write, whatever

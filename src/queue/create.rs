@@ -2,6 +2,7 @@
 
 use super::limits::Given;
 use super::{Queue, STATES, open_owned, table};
+use crate::claim::floor;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::{Micros, interval_micros};
 use crate::pg::{Oid, cache, catalog, failure, parse, role, spi, xact};
@@ -127,7 +128,7 @@ fn change(oid: Oid, work: impl FnOnce(&Queue)) -> SqlResult<()> {
         queue::as_extension(|| work(&queue));
         cache::announce(oid);
         wake::configuration_changed();
-        wake::enqueued(oid);
+        wake::enqueued(oid, &floor::NONE);
         Ok(())
     })
 }

@@ -6,8 +6,10 @@ pub mod options;
 pub mod statements;
 pub mod table;
 
+use crate::claim::floor;
 use crate::error::Error;
 use crate::pg::cache::{self, Stale};
+use crate::pg::ready::{Columns, Place};
 use crate::pg::spi::{self, Plan, Rows};
 use crate::pg::{Oid, catalog, role};
 use options::Options;
@@ -63,6 +65,12 @@ pub struct Queue {
     pub registration: Option<String>,
     /// The sequence behind the identity column `id`.
     pub sequence: Oid,
+    /// It gives out its numbers one after the other.
+    in_order: bool,
+    /// Where the ready rows are, if they are stored as they were made: what direct claims need.
+    pub ready: Option<Place>,
+    /// The partitions and the sequence: a change of one of them is a change of the queue.
+    parts: Vec<Oid>,
     plans: RefCell<HashMap<String, Rc<Plan>>>,
 }
 
@@ -94,10 +102,9 @@ pub fn forget_stale() {
     match stale {
         Stale::Nothing => {}
         Stale::These(list) => KNOWN.with(|known| {
-            let mut known = known.borrow_mut();
-            for oid in list {
-                known.remove(&oid);
-            }
+            let is_stale =
+                |queue: &Queue| list.contains(&queue.oid) || queue.parts.iter().any(|oid| list.contains(oid));
+            known.borrow_mut().retain(|_, queue| !is_stale(queue));
         }),
         Stale::Everything => KNOWN.with(|known| known.borrow_mut().clear()),
     }
@@ -117,6 +124,7 @@ const LOAD: &str = "
             WHERE d.refobjid = c.oid AND d.deptype = 'i' AND d.classid = 'pg_class'::regclass
               AND d.refclassid = 'pg_class'::regclass
               AND d.refobjsubid = (SELECT attnum FROM pg_attribute WHERE attrelid = c.oid AND attname = 'id'))
+           AS sequence
     FROM queue.queues q
     LEFT JOIN queue.processors p ON p.queue = q.queue
     JOIN pg_class c ON c.oid = q.queue
@@ -142,6 +150,53 @@ const COLUMNS: &str = "
     SELECT attname::text, attgenerated <> '' FROM pg_attribute
     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
 
+/// The partition of ready rows with its index (priority, id), and the numbers of the columns that a claim
+/// reads; nothing if the index is gone, or if the partition's columns are laid out otherwise than the
+/// queue's (which holds unless somebody made it anew).
+const READY: &str = "
+    SELECT c.oid, i.indexrelid, a.id, a.priority, a.run_at, a.attempt, a.max_attempts
+    FROM pg_inherits h
+    JOIN pg_class c ON c.oid = h.inhrelid
+    JOIN pg_index i ON i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+                   AND i.indnkeyatts = 2 AND i.indoption[0] = 0 AND i.indoption[1] = 0
+    JOIN pg_class x ON x.oid = i.indexrelid AND x.relam = (SELECT oid FROM pg_am WHERE amname = 'btree')
+    CROSS JOIN LATERAL (
+        SELECT min(attnum) FILTER (WHERE attname = 'id') AS id, min(attnum) FILTER (WHERE attname = 'priority') AS priority,
+               min(attnum) FILTER (WHERE attname = 'run_at') AS run_at, min(attnum) FILTER (WHERE attname = 'attempt') AS attempt,
+               min(attnum) FILTER (WHERE attname = 'max_attempts') AS max_attempts
+        FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a
+    WHERE h.inhparent = $1 AND pg_get_expr(c.relpartbound, c.oid) = 'FOR VALUES IN (''ready'')'
+      AND i.indkey[0] = a.priority AND i.indkey[1] = a.id
+      AND (SELECT opcname FROM pg_opclass WHERE oid = i.indclass[0]) = 'int2_ops'
+      AND (SELECT opcname FROM pg_opclass WHERE oid = i.indclass[1]) = 'int8_ops'
+      AND NOT EXISTS (
+          SELECT FROM (SELECT * FROM pg_attribute WHERE attrelid = $1 AND attnum > 0) p
+          FULL JOIN (SELECT * FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0) r ON r.attnum = p.attnum
+          WHERE (p.atttypid, p.attisdropped, p.attlen, p.attname)
+                IS DISTINCT FROM (r.atttypid, r.attisdropped, r.attlen, r.attname))
+    ORDER BY i.indisreplident DESC, i.indexrelid LIMIT 1";
+
+fn ready_place(oid: Oid, row_type: Oid) -> Option<Place> {
+    let found = spi::run_kept(READY, &[pg_sys::OIDOID], &[spi::arg(oid)]);
+    if found.is_empty() {
+        return None;
+    }
+    let columns = Columns {
+        id: found.get(0, 3)?,
+        priority: found.get(0, 4)?,
+        run_at: found.get(0, 5)?,
+        attempt: found.get(0, 6)?,
+        max_attempts: found.get(0, 7)?,
+    };
+    Some(Place { parent: oid, table: found.get(0, 1)?, index: found.get(0, 2)?, row_type, columns })
+}
+
+/// False if sessions keep numbers in stock, or if it runs backwards or in a circle.
+const IN_ORDER: &str =
+    "SELECT seqcache = 1 AND seqincrement > 0 AND NOT seqcycle FROM pg_sequence WHERE seqrelid = $1";
+
+const PARTITIONS: &str = "SELECT inhrelid FROM pg_inherits WHERE inhparent = $1";
+
 fn load(oid: Oid) -> Result<Queue, Error> {
     as_extension(|| {
         let types = [pg_sys::REGCLASSOID];
@@ -158,18 +213,26 @@ fn load(oid: Oid) -> Result<Queue, Error> {
         let columns = columns_of(&spi::run(COLUMNS, &[pg_sys::OIDOID], &args));
         let schema: String = text(&found, 1);
         let name: String = text(&found, 2);
+        let row_type = found.get(0, 4).unwrap_or(Oid::INVALID);
+        let sequence = found.get(0, 14).ok_or_else(|| Error::NotAQueue(text(&found, 2)))?;
+        let partitions = spi::run_kept(PARTITIONS, &[pg_sys::OIDOID], &args);
         Ok(Queue {
             oid,
             table: pgrx::spi::quote_qualified_identifier(&schema, &name),
             name,
             alias: free_alias(&columns),
             owner: found.get(0, 3).unwrap_or(Oid::INVALID),
-            row_type: found.get(0, 4).unwrap_or(Oid::INVALID),
+            row_type,
             row_array_type: found.get(0, 5).unwrap_or(Oid::INVALID),
             columns,
             options: Options::of_row(&found, 6),
             registration: found.get(0, 13),
-            sequence: found.get(0, 14).ok_or_else(|| Error::NotAQueue(text(&found, 2)))?,
+            sequence,
+            in_order: spi::run_kept(IN_ORDER, &[pg_sys::OIDOID], &[spi::arg(sequence)])
+                .get(0, 1)
+                .unwrap_or(false),
+            ready: ready_place(oid, row_type),
+            parts: (0..partitions.len()).filter_map(|row| partitions.get(row, 1)).chain([sequence]).collect(),
             plans: RefCell::new(HashMap::new()),
         })
     })
@@ -211,6 +274,12 @@ impl Queue {
     /// The queue's own columns that can be inserted.
     pub fn settable(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| !column.generated)
+    }
+
+    /// No id given out from now on will be lower.
+    pub fn lowest_next_id(&self) -> i64 {
+        let last = if self.in_order { catalog::last_value(self.sequence, self.owner) } else { None };
+        last.map_or(floor::BOTTOM, |last| last.saturating_add(1))
     }
 
     pub fn is_typed(&self) -> bool {

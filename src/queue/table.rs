@@ -47,17 +47,20 @@ pub fn create(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oid>
         for state in STATES {
             create_partition(oid, schema, name, &table, state);
         }
-        spi::run(
-            &format!(
-                "CREATE TRIGGER queue_ext_wake AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION queue.after_insert()"
-            ),
-            &[],
-            &[],
-        );
-        tie_to_extension("queue_ext_wake", &table);
+        note_changes_of(&table);
         comment(&table);
     });
     Ok(oid)
+}
+
+/// So that plain SQL lowers the floor and wakes the workers.
+fn note_changes_of(table: &str) {
+    let sql = format!(
+        "CREATE TRIGGER queue_ext_wake BEFORE INSERT OR UPDATE ON {table}
+         FOR EACH STATEMENT EXECUTE FUNCTION queue.before_change()"
+    );
+    spi::run(&sql, &[], &[]);
+    tie_to_extension("queue_ext_wake", table);
 }
 
 /// DROP EXTENSION then takes the trigger with it, without CASCADE, and leaves the table.
@@ -106,6 +109,8 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
     }
     if state == "ready" {
         tie_to_extension("queue_ext_later", &partition);
+        // A statement may name the partition itself, as pg_restore does.
+        note_changes_of(&partition);
         let index = catalog::only_index_of(&partition);
         let name = quoted(&catalog::relation_name(index).unwrap_or_default());
         spi::run(&format!("ALTER TABLE {partition} REPLICA IDENTITY USING INDEX {name}"), &[], &[]);

@@ -1,5 +1,6 @@
 //! `register_processor` and `unregister_processor`.
 
+use crate::claim::floor;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::interval_micros;
 use crate::pg::{Oid, cache, catalog, role, spi};
@@ -70,7 +71,7 @@ fn register_processor(
         }
         cache::announce(oid);
         wake::configuration_changed();
-        wake::enqueued(oid);
+        wake::enqueued(oid, &floor::NONE);
         Ok(())
     })
 }

@@ -1,5 +1,7 @@
 //! The entries of the shared structure: one for each database, queue, worker and waiting session.
 
+use crate::claim::floor::Floors;
+use crate::claim::safety::Safety;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -64,6 +66,9 @@ pub struct QueueSlot {
     /// The registered function is gone.
     pub processor_missing: AtomicBool,
     pub waiters: AtomicU32,
+    /// Below which nothing can be claimed, and the scan that checks it.
+    pub floors: Floors,
+    pub safety: Safety,
     pub done: Rate,
     pub failed: Rate,
 }
@@ -184,6 +189,8 @@ impl QueueSlot {
         self.worker_failed.store(false, SeqCst);
         self.processor_missing.store(false, SeqCst);
         self.waiters.store(0, SeqCst);
+        self.floors.reset();
+        self.safety.reset();
     }
 
     /// Is there, as far as is known, something to claim?

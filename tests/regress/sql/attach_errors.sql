@@ -68,7 +68,7 @@ SELECT * FROM tries($$'part_1', 'q', level => 'statement'$$, $$'child', 'q', lev
 CREATE TRIGGER wrong AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION queue.enqueue_attached('1');
 SELECT * FROM test.fails('INSERT INTO orders VALUES (2)');
 DROP TRIGGER wrong ON orders;
-CREATE TRIGGER wrong AFTER INSERT ON orders EXECUTE FUNCTION queue.after_insert();
+CREATE TRIGGER wrong AFTER INSERT ON orders EXECUTE FUNCTION queue.before_change();
 SELECT * FROM test.fails('INSERT INTO orders VALUES (2)');
 DROP TRIGGER wrong ON orders;
 CREATE TRIGGER wrong BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION queue.after_insert_later();

@@ -1,15 +1,23 @@
 //! Taking jobs out of a state and putting them into another: the only code that changes a job's state.
 //!
-//! A claim is a DELETE that commits together with what the job did; `FOR UPDATE SKIP LOCKED` lets
-//! claimers pass each other. The statements run with the rights of the queue's owner, after the caller's
-//! own privileges were checked; where row security applies to the caller, the take runs as the caller.
+//! A claim is a deletion that commits together with what the job did. Where that comes to the same as the
+//! DELETE statement, it is done directly (`native`), from a remembered `floor` on, with a `safety` scan
+//! behind it; else in SQL, where `FOR UPDATE SKIP LOCKED` lets claimers pass each other. The statements
+//! run with the rights of the queue's owner, after the caller's own privileges were checked; where row
+//! security applies to the caller, the take runs as the caller.
 
+pub mod floor;
+pub mod native;
+pub mod safety;
+
+use crate::pg::ready::Row;
 use crate::pg::spi::{self, Arg, Rows};
 use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, Oid, array, catalog, role};
 use crate::queue::Queue;
 use crate::queue::statements::{self, Which};
 use crate::wake;
+use floor::Keys;
 use pgrx::pg_sys;
 use std::cell::Cell;
 
@@ -25,6 +33,20 @@ pub struct Taken {
     pub max_attempts: Option<i32>,
     pub run_at: Option<Micros>,
     pub lease_until: Option<Micros>,
+}
+
+impl From<Row> for Taken {
+    fn from(row: Row) -> Taken {
+        Taken {
+            row: row.datum,
+            id: row.id,
+            priority: row.priority,
+            attempt: row.attempt,
+            max_attempts: row.max_attempts,
+            run_at: row.run_at,
+            lease_until: None,
+        }
+    }
 }
 
 /// Where a taken job goes next.
@@ -62,7 +84,9 @@ pub fn take(queue: &Queue, which: Which, args: &[Arg]) -> Vec<Taken> {
         Which::Lease => &[pg_sys::INT8OID, pg_sys::INT4OID],
         _ => &[pg_sys::INT8OID],
     };
-    take_with(queue, statements::take(queue, which), types, args, matches!(which, Which::Next | Which::Lease))
+    let keys = if which.state() == "ready" { floor::ALL } else { floor::NONE };
+    let for_caller = matches!(which, Which::Next | Which::Lease);
+    take_with(queue, statements::take(queue, which), types, args, keys, for_caller)
 }
 
 /// Takes leased rows by id and attempt; waits for a concurrent change of one of them.
@@ -70,7 +94,8 @@ pub fn take_leases(queue: &Queue, pairs: &[(i64, i32)]) -> Vec<Taken> {
     let ids: Vec<i64> = pairs.iter().map(|pair| pair.0).collect();
     let attempts: Vec<i32> = pairs.iter().map(|pair| pair.1).collect();
     let types = [pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID];
-    take_with(queue, statements::take_leases(queue), &types, &[spi::arg(ids), spi::arg(attempts)], true)
+    let args = [spi::arg(ids), spi::arg(attempts)];
+    take_with(queue, statements::take_leases(queue), &types, &args, floor::NONE, true)
 }
 
 /// Lends a leased job until then; false if this attempt does not hold it.
@@ -78,7 +103,7 @@ pub fn extend_lease(queue: &Queue, id: i64, attempt: i32, until: Micros) -> bool
     let types = [pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID];
     let args = [spi::arg(id), spi::arg(attempt), time::to_arg(Some(until))];
     let work = || {
-        let _order = role::Planner::by_index();
+        let (_order, _moving) = (role::Planner::by_index(), Moving::within(queue.oid));
         !queue.plan(statements::extend_lease(queue), &types).execute(&args).is_empty()
     };
     let extended = if catalog::row_security_applies(queue.oid) {
@@ -94,29 +119,36 @@ pub fn extend_lease(queue: &Queue, id: i64, attempt: i32, until: Micros) -> bool
 
 /// Takes the failed rows for which a checked expression is true.
 pub fn take_failed_where(queue: &Queue, condition: &str) -> Vec<Taken> {
-    take_with(queue, statements::take_failed_where(queue, condition), &[], &[], false)
+    take_with(queue, statements::take_failed_where(queue, condition), &[], &[], floor::NONE, false)
 }
 
-/// `for_caller`: where row security applies to the caller, only rows that the caller may delete.
+/// `keys`: from where on a rollback may bring back ready rows. `for_caller`: where row security applies
+/// to the caller, only rows that the caller may delete.
 fn take_with(
     queue: &Queue,
     sql: String,
     types: &[pg_sys::Oid],
     args: &[Arg],
+    keys: Keys,
     for_caller: bool,
 ) -> Vec<Taken> {
     // Before the statement: one that is cut short may have taken rows already.
-    wake::taken(queue.oid);
+    let mut noted = wake::about_to_take(queue.oid, &keys);
     let work = || {
         let _order = role::Planner::by_index();
         let rows = queue.plan(sql, types).execute(args);
         read_taken(&rows)
     };
-    if for_caller && catalog::row_security_applies(queue.oid) {
+    let taken = if for_caller && catalog::row_security_applies(queue.oid) {
         role::pinned(work)
     } else {
         role::as_role(queue.owner, work)
+    };
+    if keys != floor::NONE {
+        taken.iter().for_each(|job| floor::include(&mut noted, job.priority, job.id));
+        wake::took(queue.oid, &noted);
     }
+    taken
 }
 
 /// The rows a take returned, most urgent first.
@@ -145,7 +177,10 @@ pub fn next(queue: &Queue, limit: i64) -> Vec<Taken> {
     if queue.options.paused {
         return Vec::new();
     }
-    let taken = take(queue, Which::Next, &[spi::arg(limit)]);
+    let taken = match native::open(queue) {
+        Some(direct) => native::take(queue, &direct, usize::try_from(limit).unwrap_or(usize::MAX)),
+        None => take(queue, Which::Next, &[spi::arg(limit)]),
+    };
     let now = time::now();
     let is_early = |job: &Taken| job.run_at.is_some_and(|at| at > now);
     let (early, due): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(is_early);
@@ -233,8 +268,12 @@ pub fn times(list: impl Iterator<Item = Option<Micros>>) -> Vec<Option<pgrx::dat
 }
 
 fn announce(queue: &Queue, moves: &[Move]) {
-    if moves.iter().any(|m| m.state == "ready") {
-        wake::enqueued(queue.oid);
+    let mut keys = floor::NONE;
+    for back in moves.iter().filter(|m| m.state == "ready") {
+        floor::include(&mut keys, back.job.priority, back.job.id);
+    }
+    if keys != floor::NONE {
+        wake::enqueued(queue.oid, &keys);
     }
     let kept_until = queue.options.keep_done.map(|keep| time::now().saturating_add(keep));
     let due = moves.iter().filter_map(|m| match m.state {
@@ -250,5 +289,6 @@ fn announce(queue: &Queue, moves: &[Move]) {
 
 /// Removes all rows of a state that nobody else is just taking, and says how many.
 pub fn remove_all(queue: &Queue, state: &str) -> i64 {
+    wake::taken(queue.oid, if state == "ready" { &floor::ALL } else { &floor::NONE });
     role::as_role(queue.owner, || spi::run(&statements::remove_all(queue, state), &[], &[]).len() as i64)
 }

@@ -1,0 +1,87 @@
+//! A claim without SQL: from the floor on, in the order of the index, deleting directly.
+
+use super::Taken;
+use super::floor::{self, Floors, Keys, Reading};
+use super::safety;
+use crate::pg::ready::Ready;
+use crate::pg::{catalog, shmem, xact};
+use crate::queue::Queue;
+use crate::wake;
+use crate::worker::shared::QueueSlot;
+use std::cell::Cell;
+
+/// The queue as a direct claim needs it; `None`: the claim must go through SQL.
+pub struct Direct {
+    pub ready: Ready,
+    pub slot: &'static QueueSlot,
+}
+
+/// Opens the queue for direct claims, if all that the executor would do for the caller comes to the same.
+pub fn open(queue: &Queue) -> Option<Direct> {
+    let place = queue.ready?;
+    // Needs a snapshot taken after the floor was read; and policies may hide rows from the caller.
+    if xact::sees_only_the_past() || catalog::row_security_applies(queue.oid) {
+        return None;
+    }
+    let slot = &shmem::get()?.queues[wake::place_of(queue.oid)?];
+    xact::require_writable(c"DELETE");
+    let ready = Ready::open(place);
+    ready.allows_direct_deletion().then(|| Direct { ready, slot })
+}
+
+/// Takes up to `limit` rows, most urgent first.
+pub fn take(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {
+    let mut taken = scan(queue, direct, limit);
+    let idle = taken.len() < limit;
+    if safety::is_due(direct.slot) && safety::step(direct, idle) && idle {
+        // It found some that the floor hid, and lowered it.
+        taken.extend(scan(queue, direct, limit - taken.len()));
+    }
+    taken
+}
+
+fn scan(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {
+    let reading = Held::begin(&direct.slot.floors);
+    // Our own uncommitted rows are below nobody's floor but ours.
+    let mut from = reading.0.floor;
+    floor::include_all(&mut from, &wake::own_rows(queue.oid));
+    let before = wake::about_to_take(queue.oid, &from);
+    let scan = direct.ready.take(&from, limit);
+    let mut keys = before;
+    for row in &scan.rows {
+        floor::include(&mut keys, row.priority, row.id);
+    }
+    wake::took(queue.oid, &keys);
+    // If a rollback brings back other contents of the table, nothing is known of them.
+    let reached = if direct.ready.is_of_this_transaction() { floor::ALL } else { scan.reached };
+    reading.finish(&reached, &floor::ALL);
+    scan.rows.into_iter().map(Taken::from).collect()
+}
+
+thread_local! {
+    static HELD: Cell<Option<(&'static Floors, Reading)>> = const { Cell::new(None) };
+}
+
+/// A reading that is given up by the end of the transaction if an error keeps it from its own end.
+pub struct Held(pub Reading, &'static Floors);
+
+impl Held {
+    /// To be called before the snapshot is taken.
+    pub fn begin(floors: &'static Floors) -> Held {
+        let reading = floors.begin();
+        HELD.set(Some((floors, reading)));
+        Held(reading, floors)
+    }
+
+    pub fn finish(self, reached: &Keys, dead: &Keys) {
+        HELD.set(None);
+        self.1.finish(&self.0, reached, dead);
+    }
+}
+
+/// A transaction or subtransaction was rolled back: a scan that was under way is not any more.
+pub fn abandon() {
+    if let Ok(Some((floors, reading))) = HELD.try_with(Cell::take) {
+        floors.abandon(&reading);
+    }
+}
