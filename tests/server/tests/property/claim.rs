@@ -2,10 +2,10 @@
 //!
 //! What is taken for good is recorded in the table `consumed` by the transaction that takes it.
 
+use crate::claimer::{Claimer, Lease};
 use crate::produce::list;
-use crate::rng::Rng;
 use crate::world::{COVERED, REPLICATED, UNCOVERED, World};
-use postgres::{Client, Error, Row};
+use postgres::Error;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
 static PREPARED: AtomicI64 = AtomicI64::new(1);
@@ -74,19 +74,6 @@ pub fn live(world: &World, number: u64) {
             outcome => outcome,
         }
     });
-}
-
-struct Lease {
-    id: i64,
-    attempt: i32,
-    token: i64,
-}
-
-struct Claimer<'a> {
-    world: &'a World<'a>,
-    db: &'a mut Client,
-    rng: &'a mut Rng,
-    queue: &'static str,
 }
 
 impl Claimer<'_> {
@@ -172,49 +159,6 @@ impl Claimer<'_> {
                 self.by_hand("UPDATE by hand", update, end)
             }
         }
-    }
-
-    fn run(&mut self, sql: &str) -> Result<(), Error> {
-        self.db.batch_execute(sql)
-    }
-
-    fn either(&mut self, chance: i64, this: &str, that: &str) -> Result<(), Error> {
-        let sql = if self.rng.percent(chance) { this } else { that };
-        self.run(sql)
-    }
-
-    fn wait(&mut self, chance: i64, most: i64) {
-        if self.rng.percent(chance) {
-            self.world.sleep(self.rng.between(1, most));
-        }
-    }
-
-    fn how_many(&mut self) -> i64 {
-        let most = self.rng.weighted(&[(40, 1), (50, 30), (10, 300)]);
-        self.rng.between(1, most)
-    }
-
-    fn pop(&mut self) -> Result<Vec<i64>, Error> {
-        let asked = self.how_many();
-        let queue = self.queue;
-        let sql = if self.rng.percent(50) {
-            format!("SELECT token, run_at > clock_timestamp() FROM queue.pop_as(NULL::{queue}, {asked})")
-        } else {
-            format!(
-                "SELECT (payload ->> 'token')::bigint, run_at > clock_timestamp() FROM queue.pop('{queue}', {asked})"
-            )
-        };
-        let rows = self.db.query(&sql, &[])?;
-        self.taken(asked, &rows, 1);
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
-    fn record(&mut self, how: &'static str, taken: &[i64]) -> Result<(), Error> {
-        if taken.is_empty() {
-            return Ok(());
-        }
-        self.world.count(how);
-        self.run(&format!("INSERT INTO consumed SELECT '{}', unnest({}), '{how}'", self.queue, list(taken)))
     }
 
     /// What is taken after a savepoint is given back by it, and nothing else is.
@@ -309,36 +253,6 @@ impl Claimer<'_> {
              WHERE l.id = acked"
         ))?;
         self.run(end)
-    }
-
-    fn dequeue(&mut self) -> Result<Vec<Lease>, Error> {
-        let (asked, queue) = (self.how_many(), self.queue);
-        let lease = self.rng.weighted(&[(70, "2 s"), (30, "50 ms")]);
-        let sql = if self.rng.percent(50) {
-            format!(
-                "SELECT id, attempt, token, run_at > clock_timestamp() FROM queue.dequeue_as(NULL::{queue}, {asked}, '{lease}')"
-            )
-        } else {
-            format!(
-                "SELECT id, attempt, (payload ->> 'token')::bigint, run_at > clock_timestamp() FROM queue.dequeue('{queue}', {asked}, '{lease}')"
-            )
-        };
-        let rows = self.db.query(&sql, &[])?;
-        self.taken(asked, &rows, 3);
-        Ok(rows.iter().map(|row| Lease { id: row.get(0), attempt: row.get(1), token: row.get(2) }).collect())
-    }
-
-    /// What every claim is judged by; the column says whether the job came too early.
-    fn taken(&self, asked: i64, rows: &[Row], early: usize) {
-        let queue = self.queue;
-        if rows.iter().any(|row| row.get::<_, Option<bool>>(early) == Some(true)) {
-            self.world.fail(format!("a job of {queue} was handed out before its run_at"));
-        }
-        if rows.len() as i64 > asked {
-            self.world
-                .fail(format!("{} jobs of {queue} were handed out, {asked} were asked for", rows.len()));
-        }
-        self.world.claimed(queue, asked, rows.len());
     }
 
     /// Something is done to the jobs that come next; those that somebody has are left.

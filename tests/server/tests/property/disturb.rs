@@ -4,6 +4,7 @@
 use crate::rng::Rng;
 use crate::world::{QUEUES, WORKED, World, tell};
 use postgres::Client;
+use postgres::error::SqlState;
 use queue_ext_server_tests::Sql;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -28,7 +29,12 @@ pub fn attack(world: &World, number: u64) {
         ]);
         let how = rng.weighted(&[(75, "pg_cancel_backend"), (25, "pg_terminate_backend")]);
         world.count(how);
-        db.run(&format!("SELECT {how}(pid) FROM pg_stat_activity WHERE {victim} AND datname = 'shop' ORDER BY random() LIMIT 1"));
+        let sql = format!(
+            "SELECT {how}(pid) FROM pg_stat_activity WHERE {victim} AND datname = 'shop' ORDER BY random() LIMIT 1"
+        );
+        if let Err(error) = db.batch_execute(&sql) {
+            return world.fail(format!("attacker: {}", tell(&error)));
+        }
     }
 }
 
@@ -40,14 +46,19 @@ pub fn end_prepared(world: &World, number: u64) {
         world.sleep(50);
         let prepared = "SELECT gid, prepared < clock_timestamp() - interval '1 s' FROM pg_prepared_xacts";
         let prepared: Vec<(String, bool)> =
-            db.query(prepared, &[]).unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+            db.query(prepared, &[]).unwrap_or_default().iter().map(|row| (row.get(0), row.get(1))).collect();
         for (gid, old) in prepared {
             if !old && rng.percent(90) {
                 continue;
             }
             let end = rng.weighted(&[(70, "COMMIT PREPARED"), (30, "ROLLBACK PREPARED")]);
             world.count(end);
-            db.run(&format!("{end} '{gid}'"));
+            match db.batch_execute(&format!("{end} '{gid}'")) {
+                Ok(()) => {}
+                // The session that prepares it is not yet through.
+                Err(error) if error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) => {}
+                Err(error) => world.fail(format!("{end}: {}", tell(&error))),
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //!     QUEUE_EXT_PROPERTY_SECONDS=300 tests/server/run.sh --test property
 
 mod claim;
+mod claimer;
 mod disturb;
 mod produce;
 mod rng;

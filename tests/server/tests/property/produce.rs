@@ -47,7 +47,7 @@ pub fn live(world: &World, number: u64) {
             return Ok(());
         }
         transaction(world, db, rng, queue)?;
-        world.sleep(rng.between(0, 15));
+        world.sleep(rng.between(0, 6));
         Ok(())
     });
     if let Some(late) = late {
@@ -111,7 +111,7 @@ fn put_several(world: &World, db: &mut Client, rng: &mut Rng, queue: &'static st
 }
 
 fn put(world: &World, db: &mut Client, rng: &mut Rng, queue: &'static str) -> Result<Vec<i64>, Error> {
-    let priority = if rng.percent(50) { 5 } else { rng.between(0, 9) };
+    let priority = if rng.percent(60) { world.priority_of_the_moment() } else { rng.between(0, 9) };
     let run_at = match rng.between(1, 20) {
         1 => format!("now() + interval '{} ms'", rng.between(1, 1500)),
         2 => "now() - interval '1 min'".to_string(),
