@@ -45,6 +45,10 @@ CREATE FUNCTION queue.before_change()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'before_change';
 COMMENT ON FUNCTION queue.before_change IS 'Statement trigger of every queue: when the transaction commits, claims look where its rows may be, and a worker is woken';
 
-CREATE FUNCTION queue.after_insert_later()
-RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'after_insert_later';
-COMMENT ON FUNCTION queue.after_insert_later IS 'Row trigger of every queue: a plain INSERT or COPY with a future run_at is put among the scheduled jobs before anyone sees it';
+CREATE FUNCTION queue.check_ready()
+RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'check_ready';
+COMMENT ON FUNCTION queue.check_ready IS 'Row trigger of every queue: a plain INSERT or COPY with a future run_at is put among the scheduled jobs before anyone sees it; a priority or max_attempts out of range is refused (22023)';
+
+CREATE FUNCTION queue.check_moved()
+RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'check_moved';
+COMMENT ON FUNCTION queue.check_moved IS 'Row trigger of every queue: only its owner, to restore a dump, inserts rows in another state than ready (42501)';

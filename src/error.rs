@@ -122,6 +122,8 @@ pub enum Error {
     InTransactionBlock(&'static str),
     /// A trigger function was called in a way it does not support.
     TriggerUse(String),
+    /// A row inserted by hand in another state than ready; the queue's name.
+    ForeignState(String),
     /// No background worker could be started.
     NoWorkerSlot,
 }
@@ -297,6 +299,11 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
                 format!("CALL {name} cannot run inside a transaction block"),
                 Some("It commits as it goes: call it by itself, at the top level.".into()),
+            ),
+            Error::ForeignState(queue) => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("jobs are enqueued on \"{queue}\" in no other state than ready"),
+                Some("Leave the column state to its default; for a later start set run_at.".into()),
             ),
             Error::TriggerUse(text) => (
                 Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,

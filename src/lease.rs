@@ -13,7 +13,7 @@ use crate::pg::srf::RowSink;
 use crate::pg::time::{self, interval_micros};
 use crate::pg::{Datum, Oid, array, catalog, role, spi, xact};
 use crate::queue::limits::{at_least_zero, check_lease};
-use crate::queue::statements::{self, Which};
+use crate::queue::statements;
 use crate::queue::{self, Queue};
 use crate::{raw_function, upkeep};
 use pgrx::pg_sys;
@@ -151,7 +151,7 @@ fn with_lease(
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
         let queue = queue.locked()?;
-        match claim::take(&queue, Which::Lease, &[spi::arg(id), spi::arg(attempt)]).first() {
+        match claim::take_leases(&queue, &[(id, attempt)], true).first() {
             Some(job) => finish(&queue, job).map(|()| true),
             None => {
                 history::check_issued(&queue, id)?;
@@ -191,7 +191,8 @@ fn ack_many(
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
         let queue = queue.locked()?;
-        let taken = claim::take_leases(&queue, &pairs);
+        let kept = queue.options.keep_done.is_some();
+        let taken = claim::take_leases(&queue, &pairs, kept);
         if taken.len() < pairs.len() {
             for (id, _) in pairs.first().into_iter().chain(pairs.last()) {
                 history::check_issued(&queue, *id)?;

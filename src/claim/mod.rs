@@ -8,17 +8,20 @@
 
 pub mod floor;
 pub mod native;
+mod put;
 pub mod safety;
 
+use crate::pg::leased;
 use crate::pg::ready::Row;
 use crate::pg::spi::{self, Arg, Rows};
 use crate::pg::time::{self, Micros};
-use crate::pg::{Datum, Oid, array, catalog, role};
+use crate::pg::{Datum, Oid, catalog, role};
 use crate::queue::Queue;
 use crate::queue::statements::{self, Which};
 use crate::wake;
 use floor::Keys;
 use pgrx::pg_sys;
+pub use put::{Move, put, put_returning};
 use std::cell::Cell;
 
 /// A job that this transaction has taken out of its state. Valid within the SPI connection it was
@@ -35,6 +38,20 @@ pub struct Taken {
     pub lease_until: Option<Micros>,
 }
 
+impl From<leased::Row> for Taken {
+    fn from(row: leased::Row) -> Taken {
+        Taken {
+            row: row.datum.unwrap_or(Datum::from(0)),
+            id: row.id,
+            priority: row.priority,
+            attempt: row.attempt,
+            max_attempts: row.max_attempts,
+            run_at: row.run_at,
+            lease_until: row.lease_until,
+        }
+    }
+}
+
 impl From<Row> for Taken {
     fn from(row: Row) -> Taken {
         Taken {
@@ -49,53 +66,34 @@ impl From<Row> for Taken {
     }
 }
 
-/// Where a taken job goes next.
-pub struct Move<'a> {
-    pub job: &'a Taken,
-    pub state: &'static str,
-    pub attempt: i32,
-    pub max_attempts: Option<i32>,
-    pub run_at: Option<Micros>,
-    pub lease_until: Option<Micros>,
-    pub error: Option<String>,
-    pub result: Option<String>,
-}
-
-impl<'a> Move<'a> {
-    /// To a state, everything else as it is.
-    pub fn to(state: &'static str, job: &'a Taken) -> Move<'a> {
-        Move {
-            job,
-            state,
-            attempt: job.attempt,
-            max_attempts: job.max_attempts,
-            run_at: job.run_at,
-            lease_until: None,
-            error: None,
-            result: None,
-        }
-    }
-}
-
 /// Takes rows; must be called inside `spi::connect`.
 pub fn take(queue: &Queue, which: Which, args: &[Arg]) -> Vec<Taken> {
     let types: &[pg_sys::Oid] = match which {
         Which::Due | Which::Expired | Which::Old => &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
-        Which::Lease => &[pg_sys::INT8OID, pg_sys::INT4OID],
         _ => &[pg_sys::INT8OID],
     };
     let keys = if which.state() == "ready" { floor::ALL } else { floor::NONE };
-    let for_caller = matches!(which, Which::Next | Which::Lease);
-    take_with(queue, statements::take(queue, which), types, args, keys, for_caller)
+    take_with(queue, statements::take(queue, which), types, args, keys, which == Which::Next)
 }
 
-/// Takes leased rows by id and attempt; waits for a concurrent change of one of them.
-pub fn take_leases(queue: &Queue, pairs: &[(i64, i32)]) -> Vec<Taken> {
-    let ids: Vec<i64> = pairs.iter().map(|pair| pair.0).collect();
-    let attempts: Vec<i32> = pairs.iter().map(|pair| pair.1).collect();
+/// Takes leased rows by id and attempt; waits for a concurrent change of one of them. Without `with_rows`
+/// the rows themselves may be left out: there is nothing to do with them but count.
+pub fn take_leases(queue: &Queue, pairs: &[(i64, i32)], with_rows: bool) -> Vec<Taken> {
+    let mut taken = Vec::new();
+    let mut left = pairs.to_vec();
+    if let Some(ended) = native::end_leases(queue, pairs, with_rows) {
+        taken = ended.rows.into_iter().map(Taken::from).collect();
+        left = ended.busy;
+    }
+    if left.is_empty() {
+        return taken;
+    }
+    let ids: Vec<i64> = left.iter().map(|pair| pair.0).collect();
+    let attempts: Vec<i32> = left.iter().map(|pair| pair.1).collect();
     let types = [pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID];
     let args = [spi::arg(ids), spi::arg(attempts)];
-    take_with(queue, statements::take_leases(queue), &types, &args, floor::NONE, true)
+    taken.extend(take_with(queue, statements::take_leases(queue), &types, &args, floor::NONE, true));
+    taken
 }
 
 /// Lends a leased job until then; false if this attempt does not hold it.
@@ -135,7 +133,7 @@ fn take_with(
     // Before the statement: one that is cut short may have taken rows already.
     let mut noted = wake::about_to_take(queue.oid, &keys);
     let work = || {
-        let _order = role::Planner::by_index();
+        let (_order, _moving) = (role::Planner::by_index(), Moving::within(queue.oid));
         let rows = queue.plan(sql, types).execute(args);
         read_taken(&rows)
     };
@@ -190,75 +188,48 @@ pub fn next(queue: &Queue, limit: i64) -> Vec<Taken> {
 
 thread_local! {
     static MOVING: Cell<Option<Oid>> = const { Cell::new(None) };
+    static CHOOSING: Cell<Option<Oid>> = const { Cell::new(None) };
 }
 
-/// Is the insert being executed one of `put` into this queue? Its insert triggers have nothing to do then.
+/// Is the statement being executed one of ours, moving rows of this queue? Its triggers have nothing to do
+/// then.
 pub fn is_moving(queue: Oid) -> bool {
     MOVING.get() == Some(queue)
 }
 
-struct Moving(Option<Oid>);
+/// Is the statement being executed one of ours, which may insert rows in any state?
+pub fn may_choose_state(queue: Oid) -> bool {
+    is_moving(queue) || CHOOSING.get() == Some(queue)
+}
+
+/// While it lives, statements on the queue are ours.
+pub struct Moving(Option<Oid>);
+
 impl Moving {
-    fn within(queue: Oid) -> Moving {
+    pub fn within(queue: Oid) -> Moving {
         Moving(MOVING.replace(Some(queue)))
     }
 }
+
 impl Drop for Moving {
     fn drop(&mut self) {
         MOVING.set(self.0);
     }
 }
 
-/// Puts taken jobs into their next states; must be called inside `spi::connect`.
-pub fn put(queue: &Queue, moves: &[Move]) {
-    put_with(queue, moves, false);
+/// While it lives, rows may be inserted in any state.
+pub struct ChoosingState(Option<Oid>);
+
+impl ChoosingState {
+    pub fn within(queue: Oid) -> ChoosingState {
+        ChoosingState(CHOOSING.replace(Some(queue)))
+    }
 }
 
-/// The same, returning the rows as they now are, in the same order.
-pub fn put_returning(queue: &Queue, moves: &[Move]) -> Vec<Datum> {
-    put_with(queue, moves, true)
-}
-
-fn put_with(queue: &Queue, moves: &[Move], returning: bool) -> Vec<Datum> {
-    if moves.is_empty() {
-        return Vec::new();
+impl Drop for ChoosingState {
+    fn drop(&mut self) {
+        CHOOSING.set(self.0);
     }
-    let rows: Vec<Datum> = moves.iter().map(|m| m.job.row).collect();
-    let states: Vec<&str> = moves.iter().map(|m| m.state).collect();
-    let attempts: Vec<i32> = moves.iter().map(|m| m.attempt).collect();
-    let limits: Vec<Option<i32>> = moves.iter().map(|m| m.max_attempts).collect();
-    let errors: Vec<Option<&str>> = moves.iter().map(|m| m.error.as_deref()).collect();
-    let results: Vec<Option<&str>> = moves.iter().map(|m| m.result.as_deref()).collect();
-    let args = [
-        Some(array::of_rows(queue.row_type, &rows)),
-        spi::arg(states),
-        spi::arg(attempts),
-        spi::arg(limits),
-        spi::arg(times(moves.iter().map(|m| m.run_at))),
-        spi::arg(times(moves.iter().map(|m| m.lease_until))),
-        spi::arg(errors),
-        spi::arg(results),
-    ];
-    let types = [
-        queue.row_array_type,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::INT4ARRAYOID,
-        pg_sys::INT4ARRAYOID,
-        pg_sys::TIMESTAMPTZARRAYOID,
-        pg_sys::TIMESTAMPTZARRAYOID,
-        pg_sys::TEXTARRAYOID,
-        pg_sys::TEXTARRAYOID,
-    ];
-    let rows = role::as_role(queue.owner, || {
-        let plan = queue.plan(statements::put(queue, returning), &types);
-        let _moving = Moving::within(queue.oid);
-        plan.execute(&args)
-    });
-    announce(queue, moves);
-    if !returning {
-        return Vec::new();
-    }
-    (0..rows.len()).filter_map(|row| rows.datum(row, 1)).collect()
 }
 
 /// Times as an array argument can carry them.
@@ -267,28 +238,11 @@ pub fn times(list: impl Iterator<Item = Option<Micros>>) -> Vec<Option<pgrx::dat
         .collect()
 }
 
-fn announce(queue: &Queue, moves: &[Move]) {
-    let mut keys = floor::NONE;
-    for back in moves.iter().filter(|m| m.state == "ready") {
-        floor::include(&mut keys, back.job.priority, back.job.id);
-    }
-    if keys != floor::NONE {
-        wake::enqueued(queue.oid, &keys);
-    }
-    let kept_until = queue.options.keep_done.map(|keep| time::now().saturating_add(keep));
-    let due = moves.iter().filter_map(|m| match m.state {
-        "scheduled" => m.run_at,
-        "running" => m.lease_until,
-        "done" => kept_until,
-        _ => None,
-    });
-    if let Some(earliest) = due.min() {
-        wake::due(queue.oid, earliest);
-    }
-}
-
 /// Removes all rows of a state that nobody else is just taking, and says how many.
 pub fn remove_all(queue: &Queue, state: &str) -> i64 {
     wake::taken(queue.oid, if state == "ready" { &floor::ALL } else { &floor::NONE });
-    role::as_role(queue.owner, || spi::run(&statements::remove_all(queue, state), &[], &[]).len() as i64)
+    role::as_role(queue.owner, || {
+        let _moving = Moving::within(queue.oid);
+        spi::run(&statements::remove_all(queue, state), &[], &[]).len() as i64
+    })
 }

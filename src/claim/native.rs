@@ -3,6 +3,7 @@
 use super::Taken;
 use super::floor::{self, Floors, Keys, Reading};
 use super::safety;
+use crate::pg::leased;
 use crate::pg::ready::Ready;
 use crate::pg::{catalog, shmem, xact};
 use crate::queue::Queue;
@@ -18,7 +19,7 @@ pub struct Direct {
 
 /// Opens the queue for direct claims, if all that the executor would do for the caller comes to the same.
 pub fn open(queue: &Queue) -> Option<Direct> {
-    let place = queue.ready?;
+    let place = queue.layout.as_ref()?.ready();
     // Needs a snapshot taken after the floor was read; and policies may hide rows from the caller.
     if xact::sees_only_the_past() || catalog::row_security_applies(queue.oid) {
         return None;
@@ -38,6 +39,18 @@ pub fn take(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {
         taken.extend(scan(queue, direct, limit - taken.len()));
     }
     taken
+}
+
+/// Ends leases by id and attempt; `None`: it must be done in SQL.
+pub fn end_leases(queue: &Queue, leases: &[(i64, i32)], with_rows: bool) -> Option<leased::Ended> {
+    let place = queue.layout.as_ref()?.leased();
+    if xact::sees_only_the_past() || catalog::row_security_applies(queue.oid) {
+        return None;
+    }
+    xact::require_writable(c"DELETE");
+    // Before anything is taken: a rollback brings leases back, which upkeep must look at.
+    wake::taken(queue.oid, &floor::NONE);
+    leased::end(&place, leases, with_rows)
 }
 
 fn scan(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {

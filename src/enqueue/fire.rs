@@ -1,7 +1,9 @@
 //! A trigger fires: one prepared INSERT … SELECT from the changed rows, whatever their number.
 
+use super::direct;
 use super::spec::{Malformed, Spec};
 use super::statement::{Form, Shape, Wanted, check, statement};
+use crate::claim;
 use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::spi::{self, Plan};
@@ -88,23 +90,30 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
         if compiled.ignore_own && run::current_queue() == Some(compiled.queue) {
             return Ok(call.no_row());
         }
-        let execute = || {
-            if firing.for_each_row() {
-                let (old, new) = firing.rows();
-                compiled.plan.execute(&[new, old]);
-            } else {
-                compiled.plan.execute(&[]);
-            }
-        };
+        let execute = || put(&firing, &compiled);
         match compiled.role {
             Some(role) => role::as_role(role, execute),
             None => role::pinned(execute),
-        }
+        }?;
         if let Some(delay) = compiled.delay {
             wake::due(compiled.queue, time::transaction_start().saturating_add(delay));
         }
         Ok(call.no_row())
     })
+}
+
+fn put(firing: &Firing, compiled: &Compiled) -> SqlResult<()> {
+    let queue = queue::open(compiled.queue)?;
+    let each_row = firing.for_each_row();
+    let (old, new) = if each_row { firing.rows() } else { (None, None) };
+    let args = [new, old];
+    let args = if each_row { &args[..] } else { &[] };
+    let tables = (!each_row).then_some(firing);
+    if !direct::insert(&queue, &compiled.plan, args, tables, &mut |_| {})? {
+        let _any = claim::ChoosingState::within(compiled.queue);
+        compiled.plan.execute(args);
+    }
+    Ok(())
 }
 
 fn compiled(

@@ -1,17 +1,18 @@
 //! Putting jobs on a queue: by function, by plain INSERT, from a trigger.
 
 pub mod attach;
+mod direct;
 pub mod fire;
 pub mod plain;
 pub mod spec;
 pub mod statement;
 
-use crate::claim::floor;
+use crate::claim::{self, floor};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros, interval_micros};
-use crate::pg::{Datum, Oid, array, catalog, role, spi};
+use crate::pg::{Datum, Oid, array, catalog, role, spi, xact};
 use crate::queue::limits::{at_least_zero, check_max_attempts, check_priority};
 use crate::queue::{self, Column, HEADER, Queue, quoted};
 use crate::{raw_function, settings, wake};
@@ -87,48 +88,60 @@ fn enqueue_all(call: &Call) -> SqlResult<Datum> {
 fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i64>> {
     let queue = queue::open(oid)?;
     queue.require(catalog::INSERT, "INSERT")?;
+    xact::require_writable(c"INSERT");
     for payload in payloads {
         check_payload(&queue, *payload)?;
     }
-    // Taken beforehand: RETURNING would need SELECT, and whoever may only insert has none.
-    let ids: Vec<i64> =
-        role::as_role(queue.owner, || payloads.iter().map(|_| catalog::next_value(queue.sequence)).collect());
-    let mut rest = ids.as_slice();
-    role::pinned(|| {
+    let mut ids = Vec::with_capacity(payloads.len());
+    role::pinned(|| -> SqlResult<()> {
         // Payloads with the same fields share a statement that names just those columns, so that the
         // others get their defaults.
         for run in payloads.chunk_by(|a, b| filled(&queue, *a).eq(filled(&queue, *b))) {
-            let columns: Vec<&Column> = filled(&queue, run[0]).collect();
-            let (ids, others) = rest.split_at(run.len());
-            rest = others;
-            let args = [
-                Some(array::of_jsonb(run)),
-                spi::arg(header.priority),
-                header.run_at.map(Datum::from),
-                spi::arg(header.key.as_deref()),
-                spi::arg(header.max_attempts),
-                spi::arg(ids.to_vec()),
-            ];
-            let types = [
-                pg_sys::JSONBARRAYOID,
-                pg_sys::INT4OID,
-                pg_sys::TIMESTAMPTZOID,
-                pg_sys::TEXTOID,
-                pg_sys::INT4OID,
-                pg_sys::INT8ARRAYOID,
-            ];
-            queue.plan(insert_statement(&queue, &columns, header.state()), &types).execute(&args);
+            insert_alike(&queue, run, header, &mut ids)?;
         }
-    });
+        Ok(())
+    })?;
+    Ok(ids)
+}
+
+/// Inserts jobs whose payloads fill the same columns.
+fn insert_alike(queue: &Queue, payloads: &[Datum], header: &Header, ids: &mut Vec<i64>) -> SqlResult<()> {
+    let columns: Vec<&Column> = filled(queue, payloads[0]).collect();
+    let mut types = vec![
+        pg_sys::JSONBARRAYOID,
+        pg_sys::INT4OID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TEXTOID,
+        pg_sys::INT4OID,
+    ];
+    let mut args = vec![
+        Some(array::of_jsonb(payloads)),
+        spi::arg(header.priority),
+        header.run_at.map(Datum::from),
+        spi::arg(header.key.as_deref()),
+        spi::arg(header.max_attempts),
+    ];
+    let plan = queue.plan(insert_statement(queue, &columns, header.state(), false), &types);
+    if direct::insert(queue, &plan, &args, None, &mut |id| ids.push(id))? {
+        return Ok(());
+    }
+    // Taken beforehand: RETURNING would need SELECT, and whoever may only insert has none.
+    let taken: Vec<i64> =
+        role::as_role(queue.owner, || payloads.iter().map(|_| catalog::next_value(queue.sequence)).collect());
+    types.push(pg_sys::INT8ARRAYOID);
+    args.push(spi::arg(taken.clone()));
+    let _any = claim::ChoosingState::within(queue.oid);
+    queue.plan(insert_statement(queue, &columns, header.state(), true), &types).execute(&args);
     match header.run_at {
-        Some(at) => wake::due(oid, at),
+        Some(at) => wake::due(queue.oid, at),
         None => {
             let mut keys = floor::NONE;
-            ids.iter().for_each(|id| floor::include(&mut keys, header.priority.unwrap_or(5), *id));
-            wake::enqueued(oid, &keys);
+            taken.iter().for_each(|id| floor::include(&mut keys, header.priority.unwrap_or(5), *id));
+            wake::enqueued(queue.oid, &keys);
         }
     }
-    Ok(ids)
+    ids.extend(taken);
+    Ok(())
 }
 
 fn check_payload(queue: &Queue, payload: Datum) -> Result<(), Error> {
@@ -153,8 +166,13 @@ impl PartialEq for Column {
     }
 }
 
-/// $1 payloads, $2 priority, $3 run_at, $4 key, $5 max_attempts, $6 ids.
-fn insert_statement(queue: &Queue, columns: &[&Column], state: &str) -> String {
+/// $1 payloads, $2 priority, $3 run_at, $4 key, $5 max_attempts; with `ids`, $6 ids.
+fn insert_statement(queue: &Queue, columns: &[&Column], state: &str, with_ids: bool) -> String {
+    let (id, overriding, p_id, ids) = match with_ids {
+        true => ("id, ", "OVERRIDING SYSTEM VALUE", "p.id, ", ", pg_catalog.unnest($6)"),
+        false => ("", "", "", ""),
+    };
+    let names_of_p = if with_ids { "payload, id" } else { "payload" };
     let table = &queue.table;
     let names: String = columns.iter().map(|c| format!(", {}", quoted(&c.name))).collect();
     let values: String = columns.iter().map(|c| format!(", r.{}", quoted(&c.name))).collect();
@@ -174,9 +192,9 @@ fn insert_statement(queue: &Queue, columns: &[&Column], state: &str) -> String {
         )
     };
     format!(
-        "INSERT INTO {table} (id, state, priority, run_at, key, max_attempts, payload{names})
-         OVERRIDING SYSTEM VALUE
-         SELECT p.id, '{state}', coalesce($2, 5), $3, $4, $5, {rest}{values}
-         FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($6)) AS p (payload, id){record}"
+        "INSERT INTO {table} ({id}state, priority, run_at, key, max_attempts, payload{names})
+         {overriding}
+         SELECT {p_id}'{state}', coalesce($2, 5), $3, $4, $5, {rest}{values}
+         FROM ROWS FROM (pg_catalog.unnest($1){ids}) AS p ({names_of_p}){record}"
     )
 }

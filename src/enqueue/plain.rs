@@ -5,6 +5,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role, spi};
+use crate::queue::limits::{check_max_attempts, check_priority};
 use crate::queue::statements;
 use crate::{queue, raw_function, wake};
 use pgrx::pg_sys;
@@ -12,16 +13,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 raw_function!(before_change, note_change);
-raw_function!(after_insert_later, put_with_the_scheduled);
-
-fn firing<'a>(call: &'a Call, name: &str) -> Result<Firing<'a>, Error> {
-    Firing::of(call)
-        .filter(Firing::is_after)
-        .ok_or_else(|| Error::TriggerUse(format!("{name} must be called as an AFTER trigger")))
-}
+raw_function!(check_ready, check_ready_row);
+raw_function!(check_moved, check_moved_row);
 
 /// `queue.before_change`: once a statement, before its rows are there. Their ids will be beyond what the
-/// sequence has given out so far. After a hand-written UPDATE a job may be anywhere.
+/// sequence has given out so far. After a hand-written UPDATE, or a DELETE that is rolled back, a job may be
+/// anywhere.
 fn note_change(call: &Call) -> SqlResult<Datum> {
     let firing = Firing::of(call)
         .filter(|firing| !firing.is_after())
@@ -31,11 +28,11 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
         if claim::is_moving(oid) {
             return Ok(call.no_row());
         }
-        let next = match firing.event() {
-            Event::Insert => queue::open(oid)?.lowest_next_id(),
-            _ => floor::BOTTOM,
-        };
-        wake::enqueued(oid, &[next; floor::PRIORITIES]);
+        match firing.event() {
+            Event::Insert => wake::enqueued(oid, &[queue::open(oid)?.lowest_next_id(); floor::PRIORITIES]),
+            Event::Update => wake::enqueued(oid, &floor::ALL),
+            _ => wake::taken(oid, &floor::ALL),
+        }
         Ok(call.no_row())
     })
 }
@@ -54,22 +51,42 @@ fn queue_of_partition(partition: Oid) -> Oid {
     })
 }
 
-/// `queue.after_insert_later`: for a ready row with a future run_at. A row cannot be routed to another
-/// partition by a BEFORE trigger; moved here, in the same statement, nobody else ever sees it as ready,
-/// and INSERT … RETURNING still returns it.
-fn put_with_the_scheduled(call: &Call) -> SqlResult<Datum> {
-    let firing = firing(call, "queue.after_insert_later")?;
+/// `queue.check_ready`: for a ready row that is out of range, or whose time has not come. A row cannot be
+/// routed to another partition by a BEFORE trigger; moved here, in the same statement, nobody else ever
+/// sees it as ready, and INSERT … RETURNING still returns it.
+fn check_ready_row(call: &Call) -> SqlResult<Datum> {
+    let firing =
+        Firing::of(call).filter(|firing| firing.is_after() && firing.for_each_row()).ok_or_else(|| {
+            Error::TriggerUse("queue.check_ready must be called as an AFTER ROW trigger".into())
+        })?;
     spi::connect(|| {
         let oid = queue_of_partition(firing.table());
-        if claim::is_moving(oid) || !firing.for_each_row() {
+        if claim::is_moving(oid) {
             return Ok(call.no_row());
         }
+        check_priority(firing.new_column::<i16>(c"priority").map(i32::from))?;
+        check_max_attempts(firing.new_column(c"max_attempts"))?;
         let queue = queue::open(oid)?;
         let sql = statements::take_inserted(&queue);
         let taken = role::as_role(queue.owner, || {
-            claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(firing.row_ctid())]))
+            let _moving = claim::Moving::within(oid);
+            claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(firing.new_row_ctid())]))
         });
         claim::put(&queue, &taken.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
         Ok(call.no_row())
     })
+}
+
+/// `queue.check_moved`: a row is about to come into another state than ready. Only we do that; and the
+/// owner, who restores a dump.
+fn check_moved_row(call: &Call) -> SqlResult<Datum> {
+    let firing =
+        Firing::of(call).filter(|firing| !firing.is_after() && firing.for_each_row()).ok_or_else(|| {
+            Error::TriggerUse("queue.check_moved must be called as a BEFORE ROW trigger".into())
+        })?;
+    let queue = spi::connect(|| queue_of_partition(firing.table()));
+    if !claim::may_choose_state(queue) && !catalog::acts_for(catalog::owner_of(queue)) {
+        return Err(Error::ForeignState(catalog::relation_name(queue).unwrap_or_default()).into());
+    }
+    Ok(firing.unchanged_row())
 }

@@ -49,6 +49,16 @@ pub fn detoasted(value: Datum) -> Datum {
     unsafe { Datum::from(pg_sys::pg_detoast_datum(value.cast_mut_ptr())) }
 }
 
+/// A jsonb value from its text, which must be valid.
+pub fn jsonb_of_text(text: &str) -> Datum {
+    let text = std::ffi::CString::new(text).unwrap_or_default();
+    // SAFETY: jsonb_in takes a C string, which outlives the call, and raises if it is no JSON.
+    unsafe {
+        pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(Datum::from(text.as_ptr()))])
+            .unwrap_or(Datum::from(0))
+    }
+}
+
 /// Is this (detoasted) jsonb an object?
 pub fn is_json_object(value: Datum) -> bool {
     // SAFETY: a detoasted jsonb begins, after its length word, with the header of its root container.

@@ -154,6 +154,21 @@ unsafe fn owned_string(text: *mut std::ffi::c_char) -> Option<String> {
     }
 }
 
+/// The role that owns a relation, if it exists.
+pub fn owner_of(relation: Oid) -> Oid {
+    // SAFETY: a syscache lookup; the tuple is released after its fixed-width columns were read.
+    unsafe {
+        let tuple =
+            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(relation));
+        if tuple.is_null() {
+            return Oid::INVALID;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        owner
+    }
+}
+
 /// A type's name, for messages.
 pub fn type_name(type_oid: Oid) -> String {
     if type_oid == Oid::INVALID {

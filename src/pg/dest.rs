@@ -37,6 +37,19 @@ unsafe extern "C-unwind" fn startup(
 #[pg_guard]
 unsafe extern "C-unwind" fn done(_this: *mut pg_sys::DestReceiver) {}
 
+type Receive = unsafe extern "C-unwind" fn(*mut pg_sys::TupleTableSlot, *mut pg_sys::DestReceiver) -> bool;
+
+/// The part that Postgres knows of a receiver.
+pub fn receiver(receive: Receive) -> pg_sys::DestReceiver {
+    pg_sys::DestReceiver {
+        receiveSlot: Some(receive),
+        rStartup: Some(startup),
+        rShutdown: Some(done),
+        rDestroy: Some(done),
+        mydest: pg_sys::CommandDest::DestNone,
+    }
+}
+
 /// Executes a plan, handing the first column of each row to the closure.
 ///
 /// # Safety
@@ -46,35 +59,39 @@ pub unsafe fn execute_into(
     args: &[Arg],
     on_row: &mut dyn FnMut(Option<pg_sys::Datum>),
 ) {
-    let mut receiver = Receiver {
-        base: pg_sys::DestReceiver {
-            receiveSlot: Some(receive),
-            rStartup: Some(startup),
-            rShutdown: Some(done),
-            rDestroy: Some(done),
-            mydest: pg_sys::CommandDest::DestNone,
-        },
-        on_row,
-    };
+    let mut receiver = Receiver { base: receiver(receive), on_row };
     // SAFETY: by the contract above the parameter list has as many entries as the plan has parameters;
     // the types are those of the plan, flags as for any constant; the receiver outlives the call.
     unsafe {
-        let params = pg_sys::makeParamList(args.len() as i32);
-        let list = (*params).params.as_mut_slice(args.len());
-        for (entry, arg) in list.iter_mut().zip(args) {
-            entry.value = arg.unwrap_or(pg_sys::Datum::from(0));
-            entry.isnull = arg.is_none();
-            entry.pflags = pg_sys::PARAM_FLAG_CONST as u16;
-            entry.ptype = pg_sys::InvalidOid;
-        }
-        for (number, entry) in list.iter_mut().enumerate() {
-            entry.ptype = pg_sys::SPI_getargtypeid(plan, number as i32);
-        }
+        let params = parameters(plan, args);
         let options =
             pg_sys::SPIExecuteOptions { params, dest: (&raw mut receiver).cast(), ..Default::default() };
         let code = pg_sys::SPI_execute_plan_extended(plan, &options);
         if code < 0 {
             pgrx::error!("could not execute a statement: SPI result {code}");
         }
+    }
+}
+
+/// Arguments as the executor takes them.
+///
+/// # Safety
+/// The plan is valid and has as many parameters as there are arguments.
+pub unsafe fn parameters(plan: pg_sys::SPIPlanPtr, args: &[Arg]) -> pg_sys::ParamListInfo {
+    if args.is_empty() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the list has as many entries as the plan has parameters; the types are those of the plan,
+    // flags as for any constant.
+    unsafe {
+        let params = pg_sys::makeParamList(args.len() as i32);
+        let list = (*params).params.as_mut_slice(args.len());
+        for (number, (entry, arg)) in list.iter_mut().zip(args).enumerate() {
+            entry.value = arg.unwrap_or(pg_sys::Datum::from(0));
+            entry.isnull = arg.is_none();
+            entry.pflags = pg_sys::PARAM_FLAG_CONST as u16;
+            entry.ptype = pg_sys::SPI_getargtypeid(plan, number as i32);
+        }
+        params
     }
 }

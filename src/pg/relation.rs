@@ -1,6 +1,7 @@
 //! Open relations, and what their definitions allow us to do without the executor.
 
 use pgrx::pg_sys::{self, Oid};
+use std::ffi::CStr;
 
 /// InvalidSubTransactionId.
 const NO_SUBTRANSACTION: pg_sys::SubTransactionId = 0;
@@ -37,21 +38,59 @@ impl Open {
         unsafe { &*self.data().rd_rel }
     }
 
-    fn triggers(&self) -> Option<&pg_sys::TriggerDesc> {
-        // SAFETY: null or the relcache's own description.
-        unsafe { self.data().trigdesc.as_ref() }
+    fn triggers(&self) -> &[pg_sys::Trigger] {
+        // SAFETY: null or the relcache's own description, with so many triggers.
+        unsafe {
+            self.data()
+                .trigdesc
+                .as_ref()
+                .map_or(&[], |desc| std::slice::from_raw_parts(desc.triggers, desc.numtriggers as usize))
+        }
     }
 
-    /// Would the executor do more for a DELETE of its rows than delete them?
-    pub fn delete_has_side_effects(&self) -> bool {
+    /// Would the executor do more for a DELETE of its rows than delete them? The triggers of these names
+    /// are ours, and there for statements that are not ours.
+    pub fn delete_has_side_effects(&self, ours: &[&CStr]) -> bool {
+        self.has_side_effects(pg_sys::TRIGGER_TYPE_DELETE, ours)
+    }
+
+    /// The same for an INSERT.
+    pub fn insert_has_side_effects(&self, ours: &[&CStr]) -> bool {
+        self.has_side_effects(pg_sys::TRIGGER_TYPE_INSERT, ours)
+    }
+
+    fn has_side_effects(&self, event: u32, ours: &[&CStr]) -> bool {
         !self.data().rd_rules.is_null()
-            || self.triggers().is_some_and(|t| {
-                t.trig_delete_before_row
-                    || t.trig_delete_after_row
-                    || t.trig_delete_instead_row
-                    || t.trig_delete_before_statement
-                    || t.trig_delete_after_statement
+            || self.triggers().iter().any(|trigger| {
+                // SAFETY: a C string of the relcache.
+                let name = unsafe { CStr::from_ptr(trigger.tgname) };
+                trigger.tgtype as u32 & event != 0 && !ours.contains(&name)
             })
+    }
+
+    /// Has it generated columns or checks? Both may run code of its owner's.
+    pub fn computes_on_insert(&self) -> bool {
+        // SAFETY: an open relation has a description; its constraints may be null.
+        unsafe {
+            (*self.data().rd_att).constr.as_ref().is_some_and(|c| c.has_generated_stored || c.num_check > 0)
+        }
+    }
+
+    /// Has no index an expression or a condition, or defers its check?
+    pub fn indexes_plain_columns_only(&self) -> bool {
+        // SAFETY: the list is a copy; each index is closed again.
+        unsafe {
+            let list = pg_sys::RelationGetIndexList(self.relation);
+            let count = if list.is_null() { 0 } else { (*list).length as usize };
+            (0..count).all(|place| {
+                let index = Open::index((*(*list).elements.add(place)).oid_value);
+                let form = &*index.data().rd_index;
+                !form.indisexclusion
+                    && form.indimmediate
+                    && pg_sys::RelationGetIndexExpressions(index.relation).is_null()
+                    && pg_sys::RelationGetIndexPredicate(index.relation).is_null()
+            })
+        }
     }
 
     /// An ordinary table stored in the ordinary way.

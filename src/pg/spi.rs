@@ -71,6 +71,15 @@ impl Plan {
         }
     }
 
+    pub fn raw(&self) -> pg_sys::SPIPlanPtr {
+        self.plan
+    }
+
+    /// How many parameters it has.
+    pub fn arguments(&self) -> usize {
+        self.arguments
+    }
+
     /// Runs the plan; must be called inside `connect`.
     pub fn execute(&self, args: &[Arg]) -> Rows {
         assert_eq!(args.len(), self.arguments);

@@ -107,10 +107,34 @@ impl<'a> Firing<'a> {
         Datum::from(self.data.tg_trigtuple)
     }
 
-    /// Where the row that fired lies.
-    pub fn row_ctid(&self) -> Datum {
+    fn new_tuple(&self) -> pg_sys::HeapTuple {
+        if self.event() == Event::Update { self.data.tg_newtuple } else { self.data.tg_trigtuple }
+    }
+
+    /// Where the inserted or changed row lies.
+    pub fn new_row_ctid(&self) -> Datum {
         // SAFETY: a row trigger's tuple is set and lives through the call.
-        unsafe { Datum::from(&raw mut (*self.data.tg_trigtuple).t_self) }
+        unsafe { Datum::from(&raw mut (*self.new_tuple()).t_self) }
+    }
+
+    /// A column of the inserted or changed row; `None` if it is null, or not there.
+    pub fn new_column<T: pgrx::FromDatum>(&self, name: &CStr) -> Option<T> {
+        // SAFETY: a row trigger's tuple belongs to the trigger's relation; 0 and below are no columns of
+        // a user's.
+        unsafe {
+            let desc = (*self.data.tg_relation).rd_att;
+            let number = pg_sys::SPI_fnumber(desc, name.as_ptr());
+            let mut is_null = true;
+            let value = (number > 0)
+                .then(|| pg_sys::SPI_getbinval(self.new_tuple(), desc, number, &mut is_null))
+                .filter(|_| !is_null)?;
+            T::from_datum(value, false)
+        }
+    }
+
+    /// What a BEFORE ROW trigger returns to let the row pass.
+    pub fn unchanged_row(&self) -> Datum {
+        Datum::from(self.data.tg_trigtuple)
     }
 
     /// Makes the transition tables known to statements of the current SPI connection.
@@ -121,6 +145,33 @@ impl<'a> Firing<'a> {
             if code < 0 {
                 pgrx::error!("could not register the transition tables: SPI result {code}");
             }
+        }
+    }
+
+    /// The same for a query that is executed without SPI.
+    pub fn query_environment(&self) -> *mut pg_sys::QueryEnvironment {
+        // SAFETY: names, tuplestores and relation live through the trigger's call; the environment goes
+        // with the present memory context.
+        unsafe {
+            let environment = pg_sys::create_queryEnv();
+            let trigger = &*self.data.tg_trigger;
+            for (name, table) in
+                [(trigger.tgnewtable, self.data.tg_newtable), (trigger.tgoldtable, self.data.tg_oldtable)]
+            {
+                if table.is_null() || name.is_null() {
+                    continue;
+                }
+                let size = size_of::<pg_sys::EphemeralNamedRelationData>();
+                let known = pg_sys::palloc0(size).cast::<pg_sys::EphemeralNamedRelationData>();
+                (*known).md.name = name;
+                (*known).md.reliddesc = (*self.data.tg_relation).rd_id;
+                (*known).md.tupdesc = std::ptr::null_mut();
+                (*known).md.enrtype = pg_sys::EphemeralNameRelationType::ENR_NAMED_TUPLESTORE;
+                (*known).md.enrtuples = pg_sys::tuplestore_tuple_count(table) as f64;
+                (*known).reldata = table.cast();
+                pg_sys::register_ENR(environment, known);
+            }
+            environment
         }
     }
 }

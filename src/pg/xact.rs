@@ -66,6 +66,12 @@ pub fn nest_level() -> i32 {
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
+/// The number of the present command, which is going to write.
+pub fn command_to_write() -> u32 {
+    // SAFETY: inside a transaction that may write (`require_writable`).
+    unsafe { pg_sys::GetCurrentCommandId(true) }
+}
+
 /// Raises, as the executor does, if this transaction may not write.
 pub fn require_writable(command: &'static std::ffi::CStr) {
     // SAFETY: a constant C string.

@@ -1,6 +1,7 @@
 //! What a queue is: a table partitioned by state, its options, and the statements prepared for it.
 
 pub mod create;
+pub mod layout;
 pub mod limits;
 pub mod options;
 pub mod statements;
@@ -9,9 +10,9 @@ pub mod table;
 use crate::claim::floor;
 use crate::error::Error;
 use crate::pg::cache::{self, Stale};
-use crate::pg::ready::{Columns, Place};
 use crate::pg::spi::{self, Plan, Rows};
 use crate::pg::{Oid, catalog, role};
+use layout::Layout;
 use options::Options;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -67,8 +68,8 @@ pub struct Queue {
     pub sequence: Oid,
     /// It gives out its numbers one after the other.
     in_order: bool,
-    /// Where the ready rows are, if they are stored as they were made: what direct claims need.
-    pub ready: Option<Place>,
+    /// How it is stored, if that is as it was made.
+    pub layout: Option<Layout>,
     /// The partitions and the sequence: a change of one of them is a change of the queue.
     parts: Vec<Oid>,
     plans: RefCell<HashMap<String, Rc<Plan>>>,
@@ -150,47 +151,6 @@ const COLUMNS: &str = "
     SELECT attname::text, attgenerated <> '' FROM pg_attribute
     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
 
-/// The partition of ready rows with its index (priority, id), and the numbers of the columns that a claim
-/// reads; nothing if the index is gone, or if the partition's columns are laid out otherwise than the
-/// queue's (which holds unless somebody made it anew).
-const READY: &str = "
-    SELECT c.oid, i.indexrelid, a.id, a.priority, a.run_at, a.attempt, a.max_attempts
-    FROM pg_inherits h
-    JOIN pg_class c ON c.oid = h.inhrelid
-    JOIN pg_index i ON i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-                   AND i.indnkeyatts = 2 AND i.indoption[0] = 0 AND i.indoption[1] = 0
-    JOIN pg_class x ON x.oid = i.indexrelid AND x.relam = (SELECT oid FROM pg_am WHERE amname = 'btree')
-    CROSS JOIN LATERAL (
-        SELECT min(attnum) FILTER (WHERE attname = 'id') AS id, min(attnum) FILTER (WHERE attname = 'priority') AS priority,
-               min(attnum) FILTER (WHERE attname = 'run_at') AS run_at, min(attnum) FILTER (WHERE attname = 'attempt') AS attempt,
-               min(attnum) FILTER (WHERE attname = 'max_attempts') AS max_attempts
-        FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a
-    WHERE h.inhparent = $1 AND pg_get_expr(c.relpartbound, c.oid) = 'FOR VALUES IN (''ready'')'
-      AND i.indkey[0] = a.priority AND i.indkey[1] = a.id
-      AND (SELECT opcname FROM pg_opclass WHERE oid = i.indclass[0]) = 'int2_ops'
-      AND (SELECT opcname FROM pg_opclass WHERE oid = i.indclass[1]) = 'int8_ops'
-      AND NOT EXISTS (
-          SELECT FROM (SELECT * FROM pg_attribute WHERE attrelid = $1 AND attnum > 0) p
-          FULL JOIN (SELECT * FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0) r ON r.attnum = p.attnum
-          WHERE (p.atttypid, p.attisdropped, p.attlen, p.attname)
-                IS DISTINCT FROM (r.atttypid, r.attisdropped, r.attlen, r.attname))
-    ORDER BY i.indisreplident DESC, i.indexrelid LIMIT 1";
-
-fn ready_place(oid: Oid, row_type: Oid) -> Option<Place> {
-    let found = spi::run_kept(READY, &[pg_sys::OIDOID], &[spi::arg(oid)]);
-    if found.is_empty() {
-        return None;
-    }
-    let columns = Columns {
-        id: found.get(0, 3)?,
-        priority: found.get(0, 4)?,
-        run_at: found.get(0, 5)?,
-        attempt: found.get(0, 6)?,
-        max_attempts: found.get(0, 7)?,
-    };
-    Some(Place { parent: oid, table: found.get(0, 1)?, index: found.get(0, 2)?, row_type, columns })
-}
-
 /// False if sessions keep numbers in stock, or if it runs backwards or in a circle.
 const IN_ORDER: &str =
     "SELECT seqcache = 1 AND seqincrement > 0 AND NOT seqcycle FROM pg_sequence WHERE seqrelid = $1";
@@ -231,7 +191,7 @@ fn load(oid: Oid) -> Result<Queue, Error> {
             in_order: spi::run_kept(IN_ORDER, &[pg_sys::OIDOID], &[spi::arg(sequence)])
                 .get(0, 1)
                 .unwrap_or(false),
-            ready: ready_place(oid, row_type),
+            layout: Layout::of(oid, row_type),
             parts: (0..partitions.len()).filter_map(|row| partitions.get(row, 1)).chain([sequence]).collect(),
             plans: RefCell::new(HashMap::new()),
         })

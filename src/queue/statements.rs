@@ -22,8 +22,6 @@ pub enum Which {
     Old,
     /// The ready row with id $1, unless somebody else has it.
     ReadyJob,
-    /// The leased row with id $1 in attempt $2.
-    Lease,
     /// The failed row with id $1.
     FailedJob,
     /// The scheduled row with id $1.
@@ -39,7 +37,7 @@ impl Which {
         match self {
             Which::Next | Which::ReadyJob => "ready",
             Which::Due | Which::ScheduledJob => "scheduled",
-            Which::Expired | Which::Lease | Which::RunningJob => "running",
+            Which::Expired | Which::RunningJob => "running",
             Which::BlockedJob => "blocked",
             Which::FailedJob => "failed",
             Which::Old => "done",
@@ -81,7 +79,6 @@ pub fn take(queue: &Queue, which: Which) -> String {
             "{row}.ctid = ANY (ARRAY(
                  SELECT c.ctid FROM {table} AS c WHERE c.state = '{state}' {selection} FOR UPDATE SKIP LOCKED))"
         ),
-        None if which == Which::Lease => format!("{row}.id = $1 AND {row}.attempt = $2"),
         None => format!("{row}.id = $1"),
     };
     format!("DELETE FROM {table} AS {row} WHERE {row}.state = '{state}' AND {rows} {}", taken(row))

@@ -20,11 +20,10 @@ pub fn create(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oid>
         "CREATE TABLE {table} (
              id bigint GENERATED ALWAYS AS IDENTITY,
              state pg_catalog.text NOT NULL DEFAULT 'ready',
-             priority smallint NOT NULL DEFAULT 5
-                 CHECK (priority OPERATOR(pg_catalog.>=) 0 AND priority OPERATOR(pg_catalog.<=) 9),
+             priority smallint NOT NULL DEFAULT 5,
              run_at pg_catalog.timestamptz,
              attempt integer NOT NULL DEFAULT 1,
-             max_attempts integer CHECK (max_attempts OPERATOR(pg_catalog.>) 0),
+             max_attempts integer,
              key pg_catalog.text,
              group_key pg_catalog.text,
              payload pg_catalog.jsonb{default},
@@ -56,7 +55,7 @@ pub fn create(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oid>
 /// So that plain SQL lowers the floor and wakes the workers.
 fn note_changes_of(table: &str) {
     let sql = format!(
-        "CREATE TRIGGER queue_ext_wake BEFORE INSERT OR UPDATE ON {table}
+        "CREATE TRIGGER queue_ext_wake BEFORE INSERT OR UPDATE OR DELETE ON {table}
          FOR EACH STATEMENT EXECUTE FUNCTION queue.before_change()"
     );
     spi::run(&sql, &[], &[]);
@@ -75,26 +74,28 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         schema,
         &catalog::free_relation_name(name, state, catalog::schema_of(parent)),
     );
-    // The partitions that jobs pass through are vacuumed by rows, not by share of the table, and check
-    // nothing that the parent does not check.
-    let (checks, storage) = match state {
-        "ready" => ("", "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"),
-        "scheduled" => ("(CHECK (run_at IS NOT NULL))", "WITH (autovacuum_vacuum_scale_factor = 0.05)"),
-        "running" => ("(CHECK (lease_until IS NOT NULL))", "WITH (autovacuum_vacuum_scale_factor = 0.05)"),
-        "failed" | "done" => ("(CHECK (finished_at IS NOT NULL))", ""),
-        _ => ("", ""),
+    // The partitions that jobs pass through are vacuumed by rows, not by share of the table.
+    let storage = match state {
+        "ready" => "WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)",
+        "scheduled" | "running" => "WITH (autovacuum_vacuum_scale_factor = 0.05)",
+        _ => "",
     };
-    let mut statements = vec![format!(
-        "CREATE TABLE {partition} PARTITION OF {table} {checks} FOR VALUES IN ('{state}') {storage}"
-    )];
+    let mut statements =
+        vec![format!("CREATE TABLE {partition} PARTITION OF {table} FOR VALUES IN ('{state}') {storage}")];
     if state == "ready" {
         statements.push(format!("CREATE UNIQUE INDEX ON {partition} (priority, id)"));
+        // Not CHECKs: Postgres reads their text at every statement, and so it does with this one.
         statements.push(format!(
-            "CREATE TRIGGER queue_ext_later AFTER INSERT ON {partition} FOR EACH ROW
-             WHEN (new.run_at > pg_catalog.now()) EXECUTE FUNCTION queue.after_insert_later()"
+            "CREATE TRIGGER queue_ext_check AFTER INSERT OR UPDATE ON {partition} FOR EACH ROW
+             WHEN (new.run_at > pg_catalog.now() OR new.priority < 0 OR new.priority > 9 OR new.max_attempts < 1)
+             EXECUTE FUNCTION queue.check_ready()"
         ));
     } else {
         statements.push(format!("ALTER TABLE {partition} ADD PRIMARY KEY (id)"));
+        statements.push(format!(
+            "CREATE TRIGGER queue_ext_check BEFORE INSERT ON {partition} FOR EACH ROW
+             EXECUTE FUNCTION queue.check_moved()"
+        ));
     }
     if let Some(column) = match state {
         "scheduled" => Some("run_at"),
@@ -107,8 +108,8 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
     for statement in &statements {
         spi::run(statement, &[], &[]);
     }
+    tie_to_extension("queue_ext_check", &partition);
     if state == "ready" {
-        tie_to_extension("queue_ext_later", &partition);
         // A statement may name the partition itself, as pg_restore does.
         note_changes_of(&partition);
         let index = catalog::only_index_of(&partition);

@@ -71,7 +71,7 @@ DROP TRIGGER wrong ON orders;
 CREATE TRIGGER wrong AFTER INSERT ON orders EXECUTE FUNCTION queue.before_change();
 SELECT * FROM test.fails('INSERT INTO orders VALUES (2)');
 DROP TRIGGER wrong ON orders;
-CREATE TRIGGER wrong BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION queue.after_insert_later();
+CREATE TRIGGER wrong BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION queue.check_ready();
 SELECT * FROM test.fails('INSERT INTO orders VALUES (2)');
 DROP TRIGGER wrong ON orders;
 SELECT * FROM test.fails('SELECT queue.enqueue_attached()');
