@@ -17,8 +17,8 @@ raw_function!(check_ready, check_ready_row);
 raw_function!(check_moved, check_moved_row);
 
 /// `queue.before_change`: once a statement, before its rows are there. Their ids will be beyond what the
-/// sequence has given out so far. After a hand-written UPDATE, or a DELETE that is rolled back, a job may be
-/// anywhere.
+/// sequence has given out so far. After a hand-written UPDATE, or when it or a DELETE is rolled back, a job
+/// may be anywhere.
 fn note_change(call: &Call) -> SqlResult<Datum> {
     let firing = Firing::of(call)
         .filter(|firing| !firing.is_after())
@@ -30,7 +30,10 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
         }
         match firing.event() {
             Event::Insert => wake::enqueued(oid, &[queue::open(oid)?.lowest_next_id(); floor::PRIORITIES]),
-            Event::Update => wake::enqueued(oid, &floor::ALL),
+            Event::Update => {
+                wake::enqueued(oid, &floor::ALL);
+                wake::taken(oid, &floor::ALL);
+            }
             _ => wake::taken(oid, &floor::ALL),
         }
         Ok(call.no_row())
