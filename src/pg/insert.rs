@@ -93,6 +93,27 @@ impl Desc {
     pub fn raw(&self) -> pg_sys::TupleDesc {
         self.0
     }
+
+    /// How many columns there are, dropped ones included.
+    pub fn columns(&self) -> usize {
+        // SAFETY: valid while this value lives.
+        unsafe { (*self.0).natts as usize }
+    }
+
+    /// Reads all columns of a composite value of this row type.
+    pub fn read(&self, row: Datum, values: &mut [Datum], nulls: &mut [bool]) {
+        assert!(values.len() == self.columns() && nulls.len() == self.columns());
+        // SAFETY: a composite value; there is room for all its columns.
+        unsafe {
+            let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
+            let mut tuple = pg_sys::HeapTupleData {
+                t_len: pgrx::varsize(header.cast()) as u32,
+                t_data: header,
+                ..Default::default()
+            };
+            pg_sys::heap_deform_tuple(&mut tuple, self.0, values.as_mut_ptr(), nulls.as_mut_ptr());
+        }
+    }
 }
 
 impl Drop for Desc {

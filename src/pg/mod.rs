@@ -19,6 +19,7 @@ pub mod feed;
 pub mod hooks;
 pub mod insert;
 pub mod interrupt;
+pub mod json;
 pub mod latch;
 pub mod leased;
 pub mod parse;

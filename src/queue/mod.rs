@@ -10,6 +10,7 @@ pub mod table;
 use crate::claim::floor;
 use crate::error::Error;
 use crate::pg::cache::{self, Stale};
+use crate::pg::json::Kind;
 use crate::pg::spi::{self, Plan, Rows};
 use crate::pg::{Oid, catalog, role};
 use layout::Layout;
@@ -46,6 +47,10 @@ pub struct Column {
     pub name: String,
     /// GENERATED ALWAYS AS: computed, never inserted.
     pub generated: bool,
+    /// Its number in the table.
+    pub number: i16,
+    /// How its values are written as JSON, if that can be done without SQL.
+    pub kind: Option<Kind>,
 }
 
 /// A queue as this session knows it; rebuilt when the table or its options change.
@@ -148,7 +153,7 @@ const HEADER_TYPES: &str = "
     LIMIT 1";
 
 const COLUMNS: &str = "
-    SELECT attname::text, attgenerated <> '' FROM pg_attribute
+    SELECT attname::text, attgenerated <> '', attnum, atttypid FROM pg_attribute
     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
 
 /// False if sessions keep numbers in stock, or if it runs backwards or in a circle.
@@ -215,6 +220,8 @@ fn columns_of(rows: &Rows) -> Vec<Column> {
         .map(|row| Column {
             name: rows.get(row, 1).unwrap_or_default(),
             generated: rows.get(row, 2).unwrap_or(false),
+            number: rows.get(row, 3).unwrap_or(0),
+            kind: rows.get(row, 4).and_then(Kind::of),
         })
         .filter(|column| !HEADER.contains(&column.name.as_str()))
         .collect()

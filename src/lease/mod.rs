@@ -4,6 +4,8 @@
 //! the attempt number holds the job: every way back to the queue raises the number, so that an ack of
 //! a former holder finds nothing.
 
+mod jobs;
+
 use crate::claim::{self, Move, Taken};
 use crate::error::{Error, SqlResult, required};
 use crate::history::{self, after_failure};
@@ -11,12 +13,10 @@ use crate::pg::entry::Call;
 use crate::pg::failure::Failure;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, interval_micros};
-use crate::pg::{Datum, Oid, array, catalog, role, spi, xact};
+use crate::pg::{Datum, Oid, catalog, spi, xact};
 use crate::queue::limits::{at_least_zero, check_lease};
-use crate::queue::statements;
 use crate::queue::{self, Queue};
 use crate::{raw_function, upkeep};
-use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 const MOST_JOBS: i32 = 1_000_000;
@@ -99,7 +99,7 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
         }
         match form {
             Form::Row => taken.iter().for_each(|job| sink.put_row(job.row)),
-            Form::Job => put_jobs(&queue, &taken, &sink),
+            Form::Job => jobs::put(&queue, &taken, &sink),
         }
         Ok(call.null())
     })
@@ -117,26 +117,6 @@ fn take_next(queue: &Queue, max_jobs: i32) -> Vec<Taken> {
         return claim::next(queue, i64::from(max_jobs));
     }
     taken
-}
-
-fn put_jobs(queue: &Queue, taken: &[Taken], sink: &RowSink) {
-    if taken.is_empty() {
-        return;
-    }
-    const COLUMNS: usize = 11;
-    let rows: Vec<Datum> = taken.iter().map(|job| job.row).collect();
-    let args = [
-        Some(array::of_rows(queue.row_type, &rows)),
-        spi::arg(claim::times(taken.iter().map(|job| job.lease_until))),
-    ];
-    let types = [queue.row_array_type, pg_sys::TIMESTAMPTZARRAYOID];
-    // The owner's types may have casts of the owner's: not to run with the caller's rights.
-    let jobs =
-        role::as_restricted(queue.owner, || queue.plan(statements::as_jobs(queue), &types).execute(&args));
-    for row in 0..jobs.len() {
-        let columns: Vec<_> = (1..=COLUMNS).map(|column| jobs.datum(row, column)).collect();
-        sink.put(&columns);
-    }
 }
 
 /// One leased job, and what its holder wants done with it; false if the attempt no longer holds it.
