@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::pg::cache::{self, Stale};
 use crate::pg::spi::{self, Plan, Rows};
 use crate::pg::{Oid, catalog, role};
+use crate::upkeep::PassedOver;
 use layout::Layout;
 use options::Options;
 use pgrx::pg_sys;
@@ -72,6 +73,8 @@ pub struct Queue {
     pub layout: Option<Layout>,
     /// The partitions and the sequence: a change of one of them is a change of the queue.
     parts: Vec<Oid>,
+    /// What upkeep could not move.
+    pub passed_over: RefCell<PassedOver>,
     plans: RefCell<HashMap<String, Rc<Plan>>>,
 }
 
@@ -193,6 +196,7 @@ fn load(oid: Oid) -> Result<Queue, Error> {
                 .unwrap_or(false),
             layout: Layout::of(oid, row_type),
             parts: (0..partitions.len()).filter_map(|row| partitions.get(row, 1)).chain([sequence]).collect(),
+            passed_over: RefCell::default(),
             plans: RefCell::new(HashMap::new()),
         })
     })
