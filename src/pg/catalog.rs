@@ -115,6 +115,11 @@ pub fn with_ancestors(relation: Oid) -> Vec<Oid> {
     (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
 }
 
+pub fn is_partitioned(relation: Oid) -> bool {
+    // SAFETY: a syscache lookup.
+    unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE }
+}
+
 /// Connectable databases that are no templates, by a scan of the shared catalog: all that a worker
 /// without a database can do.
 pub fn databases() -> Vec<(Oid, String)> {

@@ -102,6 +102,7 @@ pub fn forget_stale() {
     let stale = cache::take_stale();
     if !matches!(stale, Stale::Nothing) {
         crate::enqueue::fire::forget_compiled();
+        crate::enqueue::plain::forget_partitions();
     }
     match stale {
         Stale::Nothing => {}
