@@ -27,7 +27,7 @@ pub fn after_failure<'a>(queue: &Queue, job: &'a Taken, failure: &Failure, wait:
             let wait = wait.unwrap_or((seconds * 1e6) as Micros);
             Move {
                 attempt: job.attempt + 1,
-                run_at: Some(time::now().saturating_add(wait)),
+                run_at: Some(time::after(time::now(), wait)),
                 error,
                 ..Move::to("scheduled", job)
             }
