@@ -252,8 +252,8 @@ fn snooze(
     with_lease(queue, id, attempt, |queue, job| {
         let limit = job.max_attempts.unwrap_or(queue.options.max_attempts);
         let back = Move {
-            attempt: job.attempt + 1,
-            max_attempts: Some(limit + 1),
+            attempt: history::next_attempt(queue, job)?,
+            max_attempts: Some(limit.saturating_add(1)),
             run_at: Some(time::after(time::now(), delay)),
             ..Move::to("scheduled", job)
         };
