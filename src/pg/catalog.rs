@@ -58,12 +58,6 @@ pub fn lock_definition(relation: Oid) {
     }
 }
 
-/// Locks a table for reading if that needs no waiting.
-pub fn try_lock_for_reading(relation: Oid) -> bool {
-    // SAFETY: an ordinary lock, released at the transaction's end.
-    unsafe { pg_sys::ConditionalLockRelationOid(relation, pg_sys::AccessShareLock as i32) }
-}
-
 /// Do row security policies apply to the current user on this table?
 pub fn row_security_applies(relation: Oid) -> bool {
     // SAFETY: a syscache lookup; `true`: do not raise.

@@ -21,6 +21,7 @@ pub mod insert;
 pub mod interrupt;
 pub mod latch;
 pub mod leased;
+pub mod lock;
 pub mod parse;
 pub mod ready;
 pub mod relation;
