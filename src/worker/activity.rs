@@ -178,11 +178,29 @@ fn problem(
     if slot.worker_failed.load(SeqCst) {
         return Some(format!("no worker can connect as role \"{role}\": see the server log"));
     }
+    if ready > 0
+        && let Some(job) = database.and_then(|d| runs_alone(d, slot, queue.oid))
+    {
+        return Some(format!("waiting for {job}, which runs alone after a crash"));
+    }
     let all_taken = shared.is_some_and(|s| s.workers_in_use() >= crate::settings::max_workers());
     if ready > 0 && slot.active.load(SeqCst) == 0 && all_taken {
         return Some("all workers are taken: raise queue_ext.max_workers".into());
     }
     None
+}
+
+/// The job of another queue that must come to its end before this one goes on.
+fn runs_alone(database: &DatabaseSlot, slot: &QueueSlot, queue: Oid) -> Option<String> {
+    let other = Oid::from(database.careful_queue.load(SeqCst));
+    if slot.careful_left.load(SeqCst) == 0 || database.careful_owner.load(SeqCst) == 0 || other == queue {
+        return None;
+    }
+    let name = catalog::relation_name(other)?;
+    if !catalog::may(other, catalog::SELECT) {
+        return Some("a job of another queue".into());
+    }
+    Some(format!("job {} of queue \"{name}\"", database.careful_job.load(SeqCst)))
 }
 
 fn unshared_problem() -> Option<String> {
