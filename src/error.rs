@@ -42,6 +42,11 @@ pub enum Error {
         queue: String,
         id: i64,
     },
+    /// The attempt is the last that can be counted.
+    NoAttemptLeft {
+        queue: String,
+        id: i64,
+    },
     /// The payload is larger than `queue_ext.max_payload`.
     PayloadTooLarge {
         bytes: usize,
@@ -191,6 +196,11 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("queue \"{queue}\" has never issued job id {id}"),
                 Some("The id may belong to another queue.".into()),
+            ),
+            Error::NoAttemptLeft { queue, id } => (
+                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("job {id} of queue \"{queue}\" is on the last attempt that can be counted"),
+                Some("Set its column \"attempt\" to a lower number while nobody holds the job.".into()),
             ),
             Error::PayloadTooLarge { bytes, limit } => (
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,

@@ -27,7 +27,7 @@ pub fn after_failure<'a>(queue: &Queue, job: &'a Taken, failure: &Failure, wait:
             let wait = wait.unwrap_or((seconds * 1e6) as Micros);
             Move {
                 attempt: job.attempt + 1,
-                run_at: Some(time::now().saturating_add(wait)),
+                run_at: Some(time::after(time::now(), wait)),
                 error,
                 ..Move::to("scheduled", job)
             }
@@ -90,14 +90,23 @@ fn result(queue: Option<Oid>, id: Option<i64>) -> SqlResult<Option<pgrx::JsonB>>
     read(queue, id, "result")
 }
 
-/// A failed job as it begins anew: the attempt goes on counting, so that an old lease stays fenced off.
-fn renewed<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
-    Move {
-        attempt: job.attempt + 1,
-        max_attempts: Some(job.attempt + queue.options.max_attempts),
-        run_at: None,
-        ..Move::to("ready", job)
-    }
+/// The number of the attempt after this one. Never the same again: the old one is to stay fenced off.
+pub fn next_attempt(queue: &Queue, job: &Taken) -> Result<i32, Error> {
+    job.attempt.checked_add(1).ok_or_else(|| Error::NoAttemptLeft { queue: queue.name.clone(), id: job.id })
+}
+
+/// Failed jobs begin anew: the attempt goes on counting, so that an old lease stays fenced off.
+fn renew(queue: &Queue, taken: &[Taken]) -> Result<(), Error> {
+    let renewed = |job| -> Result<Move, Error> {
+        Ok(Move {
+            attempt: next_attempt(queue, job)?,
+            max_attempts: Some(job.attempt.saturating_add(queue.options.max_attempts)),
+            run_at: None,
+            ..Move::to("ready", job)
+        })
+    };
+    claim::put(queue, &taken.iter().map(renewed).collect::<Result<Vec<_>, _>>()?);
+    Ok(())
 }
 
 /// `queue.resubmit`
@@ -110,7 +119,7 @@ fn resubmit(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
         if taken.is_empty() {
             check_issued(&queue, id)?;
         }
-        claim::put(&queue, &taken.iter().map(|job| renewed(&queue, job)).collect::<Vec<_>>());
+        renew(&queue, &taken)?;
         Ok(!taken.is_empty())
     })
 }
@@ -126,7 +135,7 @@ fn resubmit_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
             return Err(Error::NotOneExpression("condition".into()).into());
         }
         let taken = claim::take_failed_where(&queue, condition);
-        claim::put(&queue, &taken.iter().map(|job| renewed(&queue, job)).collect::<Vec<_>>());
+        renew(&queue, &taken)?;
         Ok(taken.len() as i64)
     })
 }

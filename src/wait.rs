@@ -4,7 +4,7 @@ use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;
 use crate::pg::time::{self, interval_micros};
 use crate::pg::{Datum, Oid, catalog, interrupt, latch, role, shmem, spi};
-use crate::queue::limits::at_least_zero;
+use crate::queue::limits::check_interval;
 use crate::queue::{self, Queue};
 use crate::worker::shared::Waiter;
 use crate::{raw_function, wake};
@@ -18,7 +18,7 @@ raw_function!(wait, wait_for_job);
 fn wait_for_job(call: &Call) -> SqlResult<Datum> {
     let oid = required("queue", call.arg::<Oid>(0))?;
     let timeout = interval_micros(&required("timeout", call.arg::<Interval>(1))?);
-    at_least_zero("timeout", Some(timeout))?;
+    check_interval("timeout", Some(timeout))?;
     if !call.may_commit() {
         return Err(Error::InTransactionBlock("queue.wait").into());
     }

@@ -69,11 +69,22 @@ impl From<Row> for Taken {
 /// Takes rows; must be called inside `spi::connect`.
 pub fn take(queue: &Queue, which: Which, args: &[Arg]) -> Vec<Taken> {
     let types: &[pg_sys::Oid] = match which {
-        Which::Due | Which::Expired | Which::Old => &[pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID],
+        Which::Due | Which::Expired | Which::Old => &TIMED,
         _ => &[pg_sys::INT8OID],
     };
     let keys = if which.state() == "ready" { floor::ALL } else { floor::NONE };
     take_with(queue, statements::take(queue, which), types, args, keys, which == Which::Next)
+}
+
+const TIMED: [Oid; 3] = [pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID];
+
+/// The id of the first row that a take for a time would find.
+pub fn first(queue: &Queue, which: Which, args: &[Arg]) -> Option<i64> {
+    let rows = role::as_role(queue.owner, || {
+        let _order = role::Planner::by_index();
+        queue.plan(statements::find(queue, which), &TIMED).execute(args)
+    });
+    (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
 }
 
 /// Takes leased rows by id and attempt; waits for a concurrent change of one of them. Without `with_rows`

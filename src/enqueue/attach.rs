@@ -7,7 +7,7 @@ use crate::error::{Error, SqlResult, required};
 use crate::pg::time::interval_micros;
 use crate::pg::trigger::Event;
 use crate::pg::{Oid, cache, catalog, role, spi, xact};
-use crate::queue::limits::{at_least_zero, check_priority};
+use crate::queue::limits::{check_interval, check_priority};
 use crate::queue::{self, Queue};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -33,7 +33,7 @@ fn attach(
     let events = spec::events(required("events", events)?).map_err(bad_option)?;
     check_priority(priority)?;
     let delay = delay.as_ref().map(interval_micros);
-    at_least_zero("delay", delay)?;
+    check_interval("delay", delay)?;
     let spec = Spec {
         set: set.map(expressions).transpose()?.unwrap_or_default(),
         condition,

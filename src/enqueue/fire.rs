@@ -11,7 +11,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role};
 use crate::queue;
-use crate::queue::limits::at_least_zero;
+use crate::queue::limits::check_interval;
 use crate::{raw_function, run, wake};
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -96,7 +96,7 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
             None => role::pinned(execute),
         }?;
         if let Some(delay) = compiled.delay {
-            wake::due(compiled.queue, time::transaction_start().saturating_add(delay));
+            wake::due(compiled.queue, time::after(time::transaction_start(), delay));
         }
         Ok(call.no_row())
     })
@@ -132,7 +132,7 @@ fn compiled(
     let delay = wanted.spec.delay.as_deref().and_then(delay_micros);
     if wanted.role.is_none() {
         // What attach checks beforehand; a hand-written trigger shows it when it first fires.
-        at_least_zero("delay", delay)?;
+        check_interval("delay", delay)?;
         role::pinned(|| check(&queue, &wanted, &Shape { form: Form::Nulls, ..shape }))?;
     }
     let sql = statement(&queue, &wanted, &shape)?;
@@ -156,6 +156,6 @@ fn compiled(
 }
 
 fn delay_micros(interval: &str) -> Option<Micros> {
-    const MICROS: &str = "SELECT (extract(epoch FROM $1::interval) * 1000000)::bigint";
-    role::pinned(|| spi::run(MICROS, &[pg_sys::TEXTOID], &[spi::arg(interval)]).get(0, 1))
+    let read = || spi::run("SELECT $1::interval", &[pg_sys::TEXTOID], &[spi::arg(interval)]).get(0, 1);
+    role::pinned(read).as_ref().map(time::interval_micros)
 }

@@ -13,7 +13,7 @@ use crate::pg::entry::Call;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros, interval_micros};
 use crate::pg::{Datum, Oid, array, catalog, role, spi, xact};
-use crate::queue::limits::{at_least_zero, check_max_attempts, check_priority};
+use crate::queue::limits::{check_interval, check_max_attempts, check_priority};
 use crate::queue::{self, Column, HEADER, Queue, quoted};
 use crate::{raw_function, settings, wake};
 use pgrx::pg_sys;
@@ -38,12 +38,12 @@ impl Header {
         check_priority(priority)?;
         check_max_attempts(max_attempts)?;
         let delay = delay.as_ref().map(interval_micros);
-        at_least_zero("delay", delay)?;
+        check_interval("delay", delay)?;
         if run_at.is_some() && delay.is_some() {
             return Err(Error::out_of_range("only one of run_at and delay may be given"));
         }
         let run_at =
-            run_at.map(Micros::from).or(delay.map(|micros| time::transaction_start().saturating_add(micros)));
+            run_at.map(Micros::from).or(delay.map(|micros| time::after(time::transaction_start(), micros)));
         // A time that has come is no time to wait for.
         let run_at = run_at.filter(|at| *at > time::transaction_start());
         Ok(Header { priority, run_at, key, max_attempts })

@@ -24,10 +24,9 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
         .filter(|firing| !firing.is_after())
         .ok_or_else(|| Error::TriggerUse("queue.before_change must be called as a BEFORE trigger".into()))?;
     spi::connect(|| {
-        let oid = queue_of_partition(firing.table());
-        if claim::is_moving(oid) {
+        let Some(oid) = queue_of(firing.table()).filter(|oid| !claim::is_moving(*oid)) else {
             return Ok(call.no_row());
-        }
+        };
         match firing.event() {
             Event::Insert => wake::enqueued(oid, &[queue::open(oid)?.lowest_next_id(); floor::PRIORITIES]),
             Event::Update => {
@@ -41,17 +40,24 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
 }
 
 thread_local! {
-    static PARENTS: RefCell<HashMap<Oid, Oid>> = RefCell::new(HashMap::new());
+    static QUEUES: RefCell<HashMap<Oid, Option<Oid>>> = RefCell::new(HashMap::new());
 }
 
-/// The queue that a partition belongs to, looked up once in a session.
-fn queue_of_partition(partition: Oid) -> Oid {
-    PARENTS.with(|parents| {
-        *parents
-            .borrow_mut()
-            .entry(partition)
-            .or_insert_with(|| catalog::with_ancestors(partition).last().copied().unwrap_or(partition))
-    })
+/// Some table changed: it may have become, or ceased to be, another's partition.
+pub fn forget_partitions() {
+    QUEUES.with(|queues| queues.borrow_mut().clear());
+}
+
+/// The queue that a table is, or is a partition of, looked up once as long as no table changes; `None`
+/// for a partition that was taken out of its queue: its triggers are still there.
+fn queue_of(table: Oid) -> Option<Oid> {
+    queue::forget_stale();
+    if let Some(known) = QUEUES.with(|queues| queues.borrow().get(&table).copied()) {
+        return known;
+    }
+    let root = catalog::with_ancestors(table).last().copied().filter(|root| catalog::is_partitioned(*root));
+    QUEUES.with(|queues| queues.borrow_mut().insert(table, root));
+    root
 }
 
 /// `queue.check_ready`: for a ready row that is out of range, or whose time has not come. A row cannot be
@@ -63,10 +69,9 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
             Error::TriggerUse("queue.check_ready must be called as an AFTER ROW trigger".into())
         })?;
     spi::connect(|| {
-        let oid = queue_of_partition(firing.table());
-        if claim::is_moving(oid) {
+        let Some(oid) = queue_of(firing.table()).filter(|oid| !claim::is_moving(*oid)) else {
             return Ok(call.no_row());
-        }
+        };
         check_priority(firing.new_column::<i16>(c"priority").map(i32::from))?;
         check_max_attempts(firing.new_column(c"max_attempts"))?;
         let queue = queue::open(oid)?;
@@ -87,7 +92,9 @@ fn check_moved_row(call: &Call) -> SqlResult<Datum> {
         Firing::of(call).filter(|firing| !firing.is_after() && firing.for_each_row()).ok_or_else(|| {
             Error::TriggerUse("queue.check_moved must be called as a BEFORE ROW trigger".into())
         })?;
-    let queue = spi::connect(|| queue_of_partition(firing.table()));
+    let Some(queue) = spi::connect(|| queue_of(firing.table())) else {
+        return Ok(firing.unchanged_row());
+    };
     if !claim::may_choose_state(queue) && !catalog::acts_for(catalog::owner_of(queue)) {
         return Err(Error::ForeignState(catalog::relation_name(queue).unwrap_or_default()).into());
     }

@@ -14,7 +14,7 @@ use crate::pg::failure::Failure;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, interval_micros};
 use crate::pg::{Datum, Oid, catalog, spi, xact};
-use crate::queue::limits::{at_least_zero, check_lease};
+use crate::queue::limits::{check_interval, check_lease};
 use crate::queue::{self, Queue};
 use crate::{raw_function, upkeep};
 use pgrx::prelude::*;
@@ -85,7 +85,7 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
         }
         let mut taken = take_next(&queue, max_jobs);
         if let Take::Lease(_) = how {
-            let until = time::now().saturating_add(lease.unwrap_or(queue.options.lease));
+            let until = time::after(time::now(), lease.unwrap_or(queue.options.lease));
             for job in &mut taken {
                 job.lease_until = Some(until);
             }
@@ -211,7 +211,7 @@ fn nack(
     delay: Option<Interval>,
 ) -> SqlResult<bool> {
     let delay = delay.as_ref().map(interval_micros);
-    at_least_zero("delay", delay)?;
+    check_interval("delay", delay)?;
     with_lease(queue, id, attempt, |queue, job| {
         let failure = Failure::new("P0001", error.unwrap_or("nack without an error text"));
         claim::put(queue, &[after_failure(queue, job, &failure, delay)]);
@@ -228,13 +228,13 @@ fn snooze(
     delay: Option<Interval>,
 ) -> SqlResult<bool> {
     let delay = interval_micros(&required("delay", delay)?);
-    at_least_zero("delay", Some(delay))?;
+    check_interval("delay", Some(delay))?;
     with_lease(queue, id, attempt, |queue, job| {
         let limit = job.max_attempts.unwrap_or(queue.options.max_attempts);
         let back = Move {
-            attempt: job.attempt + 1,
-            max_attempts: Some(limit + 1),
-            run_at: Some(time::now().saturating_add(delay)),
+            attempt: history::next_attempt(queue, job)?,
+            max_attempts: Some(limit.saturating_add(1)),
+            run_at: Some(time::after(time::now(), delay)),
             ..Move::to("scheduled", job)
         };
         claim::put(queue, &[back]);
@@ -256,7 +256,7 @@ fn extend_lease(
     spi::connect(|| {
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
-        let until = time::now().saturating_add(lease.unwrap_or(queue.options.lease));
+        let until = time::after(time::now(), lease.unwrap_or(queue.options.lease));
         let extended = claim::extend_lease(&queue, id, attempt, until);
         if !extended {
             history::check_issued(&queue, id)?;

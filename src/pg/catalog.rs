@@ -58,12 +58,6 @@ pub fn lock_definition(relation: Oid) {
     }
 }
 
-/// Locks a table for reading if that needs no waiting.
-pub fn try_lock_for_reading(relation: Oid) -> bool {
-    // SAFETY: an ordinary lock, released at the transaction's end.
-    unsafe { pg_sys::ConditionalLockRelationOid(relation, pg_sys::AccessShareLock as i32) }
-}
-
 /// Do row security policies apply to the current user on this table?
 pub fn row_security_applies(relation: Oid) -> bool {
     // SAFETY: a syscache lookup; `true`: do not raise.
@@ -113,6 +107,11 @@ pub fn with_ancestors(relation: Oid) -> Vec<Oid> {
         return vec![relation];
     }
     (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+}
+
+pub fn is_partitioned(relation: Oid) -> bool {
+    // SAFETY: a syscache lookup.
+    unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE }
 }
 
 /// Connectable databases that are no templates, by a scan of the shared catalog: all that a worker

@@ -1,4 +1,5 @@
-//! A receiver of query results that calls a closure for each row, while the query is still running.
+//! A receiver of query results that calls a closure for each row, while the query is still running: none
+//! of them is kept in memory.
 
 use super::spi::Arg;
 use pgrx::pg_sys;
@@ -7,7 +8,8 @@ use pgrx::prelude::*;
 #[repr(C)]
 struct Receiver<'a> {
     base: pg_sys::DestReceiver,
-    on_row: &'a mut dyn FnMut(Option<pg_sys::Datum>),
+    row: Vec<Arg>,
+    on_row: &'a mut dyn FnMut(&[Arg]),
 }
 
 #[pg_guard]
@@ -20,8 +22,13 @@ unsafe extern "C-unwind" fn receive(
     unsafe {
         let receiver = &mut *this.cast::<Receiver>();
         pg_sys::slot_getallattrs(slot);
-        let is_null = *(*slot).tts_isnull;
-        (receiver.on_row)((!is_null).then_some(*(*slot).tts_values));
+        let columns = (*slot).tts_nvalid as usize;
+        let values = std::slice::from_raw_parts((*slot).tts_values, columns);
+        let nulls = std::slice::from_raw_parts((*slot).tts_isnull, columns);
+        let row = values.iter().zip(nulls).map(|(value, is_null)| (!is_null).then_some(*value));
+        receiver.row.clear();
+        receiver.row.extend(row);
+        (receiver.on_row)(&receiver.row);
     }
     true
 }
@@ -50,16 +57,12 @@ pub fn receiver(receive: Receive) -> pg_sys::DestReceiver {
     }
 }
 
-/// Executes a plan, handing the first column of each row to the closure.
+/// Executes a plan, handing the columns of each row to the closure; they are valid during its call.
 ///
 /// # Safety
 /// The plan is valid and has as many parameters as there are arguments.
-pub unsafe fn execute_into(
-    plan: pg_sys::SPIPlanPtr,
-    args: &[Arg],
-    on_row: &mut dyn FnMut(Option<pg_sys::Datum>),
-) {
-    let mut receiver = Receiver { base: receiver(receive), on_row };
+pub unsafe fn execute_into(plan: pg_sys::SPIPlanPtr, args: &[Arg], on_row: &mut dyn FnMut(&[Arg])) {
+    let mut receiver = Receiver { base: receiver(receive), row: Vec::new(), on_row };
     // SAFETY: by the contract above the parameter list has as many entries as the plan has parameters;
     // the types are those of the plan, flags as for any constant; the receiver outlives the call.
     unsafe {

@@ -2,7 +2,7 @@
 
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::CaughtError;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 use serde::Serialize;
 use std::cell::Cell;
@@ -44,6 +44,18 @@ impl Failure {
 
     pub fn is_cancel(&self) -> bool {
         self.sqlstate == "57014"
+    }
+
+    /// Comes from the state that the server or the transaction is in (read only, a conflict, a shortage, a
+    /// shutdown), not from what was worked on.
+    pub fn is_of_the_moment(&self) -> bool {
+        self.by_interrupt
+            || ["25", "40", "53", "57", "58"].iter().any(|class| self.sqlstate.starts_with(class))
+    }
+
+    /// As an error to be raised again.
+    pub fn report(&self) -> ErrorReport {
+        ErrorReport::new(PgSqlErrorCode::from(self.code), self.message.clone(), "queue_ext")
     }
 
     fn of(caught: &CaughtError) -> Failure {

@@ -22,6 +22,7 @@ pub mod interrupt;
 pub mod json;
 pub mod latch;
 pub mod leased;
+pub mod lock;
 pub mod parse;
 pub mod ready;
 pub mod relation;

@@ -91,9 +91,9 @@ impl Plan {
         Rows::take(code)
     }
 
-    /// Runs the plan and hands each row's first column to `on_row` as it is made. Rows handed over
-    /// before an ERROR stay handed over: that is how a caller knows which row failed.
-    pub fn for_each(&self, args: &[Arg], on_row: &mut dyn FnMut(Option<Datum>)) {
+    /// Runs the plan and hands each row's columns to `on_row` as it is made. Rows handed over before an
+    /// ERROR stay handed over: that is how a caller knows which row failed.
+    pub fn for_each(&self, args: &[Arg], on_row: &mut dyn FnMut(&[Arg])) {
         assert_eq!(args.len(), self.arguments);
         // SAFETY: a kept plan, and as many arguments as it has parameters (asserted above).
         unsafe { super::dest::execute_into(self.plan, args, on_row) };

@@ -24,6 +24,14 @@ pub fn interval_micros(interval: &Interval) -> Micros {
     days.saturating_mul(86_400_000_000).saturating_add(interval.micros())
 }
 
+/// The last time there is, before `END_TIMESTAMP` of datatype/timestamp.h: what comes after cannot be read.
+const LAST: Micros = 9_223_371_331_200_000_000 - 1;
+
+/// So long after a time; at the latest, the last there is.
+pub fn after(start: Micros, wait: Micros) -> Micros {
+    start.saturating_add(wait).min(LAST)
+}
+
 /// A time as an argument of a statement.
 pub fn to_arg(time: Option<Micros>) -> Option<pg_sys::Datum> {
     time.map(pg_sys::Datum::from)

@@ -5,6 +5,11 @@ type Micros = i64;
 
 pub const MAX_ATTEMPTS_LIMIT: i32 = 10_000;
 
+/// Years of twelve months of thirty days, as intervals are counted here.
+const MOST_YEARS: i64 = 100_000;
+/// So long a time from now is one that Postgres can hold, for some thousands of years to come.
+const LONGEST: Micros = MOST_YEARS * 360 * 86_400_000_000;
+
 /// Says what the value must be.
 #[derive(Debug, PartialEq)]
 pub struct OutOfRange(pub String);
@@ -30,9 +35,9 @@ impl Given {
     /// Raises for the first value out of its range.
     pub fn check(&self) -> Result<(), OutOfRange> {
         check_max_attempts(self.max_attempts)?;
-        at_least_zero("backoff", self.backoff)?;
-        at_least_zero("backoff_max", self.backoff_max)?;
-        at_least_zero("keep_done", self.keep_done)?;
+        check_interval("backoff", self.backoff)?;
+        check_interval("backoff_max", self.backoff_max)?;
+        check_interval("keep_done", self.keep_done)?;
         check_lease(self.lease)?;
         if self.backoff_factor.is_some_and(|factor| !(1.0..=1000.0).contains(&factor)) {
             return Err(OutOfRange::new("backoff_factor must be between 1 and 1000"));
@@ -56,15 +61,23 @@ pub fn check_priority(priority: Option<i32>) -> Result<(), OutOfRange> {
 }
 
 pub fn check_lease(lease: Option<Micros>) -> Result<(), OutOfRange> {
-    if lease.is_some_and(|micros| micros <= 0) {
-        return Err(OutOfRange::new("lease must be greater than zero"));
-    }
-    Ok(())
+    greater_than_zero("lease", lease)
 }
 
-pub fn at_least_zero(name: &str, interval: Option<Micros>) -> Result<(), OutOfRange> {
+fn greater_than_zero(name: &str, interval: Option<Micros>) -> Result<(), OutOfRange> {
+    if interval.is_some_and(|micros| micros <= 0) {
+        return Err(OutOfRange::new(format!("{name} must be greater than zero")));
+    }
+    check_interval(name, interval)
+}
+
+/// Not negative, and not longer than there is time.
+pub fn check_interval(name: &str, interval: Option<Micros>) -> Result<(), OutOfRange> {
     if interval.is_some_and(|micros| micros < 0) {
         return Err(OutOfRange::new(format!("{name} must not be negative")));
+    }
+    if interval.is_some_and(|micros| micros > LONGEST) {
+        return Err(OutOfRange::new(format!("{name} must be at most {MOST_YEARS} years")));
     }
     Ok(())
 }
@@ -77,10 +90,7 @@ pub fn check_processor(batch_size: i32, parallelism: i32, timeout: Option<Micros
     if !(1..=64).contains(&parallelism) {
         return Err(OutOfRange::new("parallelism must be between 1 and 64"));
     }
-    if timeout.is_some_and(|micros| micros <= 0) {
-        return Err(OutOfRange::new("timeout must be greater than zero"));
-    }
-    Ok(())
+    greater_than_zero("timeout", timeout)
 }
 
 #[cfg(test)]
@@ -99,6 +109,16 @@ mod tests {
         };
         assert!(given.check().is_ok());
         assert!(Given::default().check().is_ok());
+    }
+
+    #[test]
+    fn intervals_are_no_longer_than_there_is_time() {
+        const END_OF_TIMESTAMPTZ: Micros = 9_223_371_331_200_000_000;
+        assert!(check_interval("delay", Some(LONGEST)).is_ok());
+        assert!(check_interval("delay", Some(LONGEST + 1)).is_err());
+        assert!(check_lease(Some(i64::MAX)).is_err());
+        assert!(check_processor(1, 1, Some(i64::MAX)).is_err());
+        const { assert!(LONGEST < END_OF_TIMESTAMPTZ / 2) };
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::pg::cache::{self, Stale};
 use crate::pg::json::Kind;
 use crate::pg::spi::{self, Plan, Rows};
 use crate::pg::{Oid, catalog, role};
+use crate::upkeep::PassedOver;
 use layout::Layout;
 use options::Options;
 use pgrx::pg_sys;
@@ -77,6 +78,8 @@ pub struct Queue {
     pub layout: Option<Layout>,
     /// The partitions and the sequence: a change of one of them is a change of the queue.
     parts: Vec<Oid>,
+    /// What upkeep could not move.
+    pub passed_over: RefCell<PassedOver>,
     plans: RefCell<HashMap<String, Rc<Plan>>>,
 }
 
@@ -104,6 +107,7 @@ pub fn forget_stale() {
     let stale = cache::take_stale();
     if !matches!(stale, Stale::Nothing) {
         crate::enqueue::fire::forget_compiled();
+        crate::enqueue::plain::forget_partitions();
     }
     match stale {
         Stale::Nothing => {}
@@ -198,6 +202,7 @@ fn load(oid: Oid) -> Result<Queue, Error> {
                 .unwrap_or(false),
             layout: Layout::of(oid, row_type),
             parts: (0..partitions.len()).filter_map(|row| partitions.get(row, 1)).chain([sequence]).collect(),
+            passed_over: RefCell::default(),
             plans: RefCell::new(HashMap::new()),
         })
     })

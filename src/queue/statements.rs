@@ -14,11 +14,11 @@ use super::{Column, Queue, quoted};
 pub enum Which {
     /// Up to $1 ready rows, most urgent first.
     Next,
-    /// Up to $1 scheduled rows whose time came before $2.
+    /// Up to $1 scheduled rows whose time came before $2, but for those with ids $3.
     Due,
-    /// Up to $1 leased rows whose lease ran out before $2.
+    /// Up to $1 leased rows whose lease ran out before $2, but for those with ids $3.
     Expired,
-    /// Up to $1 done rows that finished before $2.
+    /// Up to $1 done rows that finished before $2, but for those with ids $3.
     Old,
     /// The ready row with id $1, unless somebody else has it.
     ReadyJob,
@@ -49,9 +49,15 @@ impl Which {
     fn passing_over(self) -> Option<&'static str> {
         match self {
             Which::Next => Some("ORDER BY c.priority, c.id LIMIT $1"),
-            Which::Due => Some("AND c.run_at <= $2 ORDER BY c.run_at LIMIT $1"),
-            Which::Expired => Some("AND c.lease_until <= $2 ORDER BY c.lease_until LIMIT $1"),
-            Which::Old => Some("AND c.finished_at < $2 ORDER BY c.finished_at LIMIT $1"),
+            Which::Due => Some(
+                "AND c.run_at <= $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.run_at LIMIT $1",
+            ),
+            Which::Expired => Some(
+                "AND c.lease_until <= $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.lease_until LIMIT $1",
+            ),
+            Which::Old => Some(
+                "AND c.finished_at < $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.finished_at LIMIT $1",
+            ),
             // The priority is spelled out so that the one index, which begins with it, serves.
             Which::ReadyJob => {
                 Some("AND c.priority = ANY ('{0,1,2,3,4,5,6,7,8,9}'::smallint[]) AND c.id = $1")
@@ -82,6 +88,13 @@ pub fn take(queue: &Queue, which: Which) -> String {
         None => format!("{row}.id = $1"),
     };
     format!("DELETE FROM {table} AS {row} WHERE {row}.state = '{state}' AND {rows} {}", taken(row))
+}
+
+/// The ids of the rows that such a take would find, in its order. Those rows are then locked.
+pub fn find(queue: &Queue, which: Which) -> String {
+    let (table, state) = (&queue.table, which.state());
+    let selection = which.passing_over().unwrap_or_default();
+    format!("SELECT c.id FROM {table} AS c WHERE c.state = '{state}' {selection} FOR UPDATE SKIP LOCKED")
 }
 
 /// Takes the ready row at place $1, just inserted by the same statement.

@@ -25,7 +25,7 @@ pub fn after_failure(attempt: i32, max_attempts: i32, backoff: Backoff, random: 
     if attempt >= max_attempts {
         return Outcome::GiveUp;
     }
-    let grown = backoff.first_seconds * backoff.factor.powi((attempt - 1).clamp(0, 10_000));
+    let grown = backoff.first_seconds * backoff.factor.powi(attempt.saturating_sub(1).clamp(0, 10_000));
     // An infinite product is capped like any other; 0 times infinity is no number and means no wait.
     let wait = if grown.is_nan() { 0.0 } else { grown.min(backoff.most_seconds) };
     Outcome::Retry { seconds: wait * (1.0 - JITTER * random) }
@@ -49,6 +49,13 @@ mod tests {
         assert_eq!(after_failure(3, 3, BACKOFF, 0.0), Outcome::GiveUp);
         assert_eq!(after_failure(1, 1, BACKOFF, 0.0), Outcome::GiveUp);
         assert!(matches!(after_failure(2, 3, BACKOFF, 0.0), Outcome::Retry { .. }));
+    }
+
+    #[test]
+    fn attempts_are_never_counted_past_the_end() {
+        assert_eq!(after_failure(i32::MAX, i32::MAX, BACKOFF, 0.0), Outcome::GiveUp);
+        let first = after_failure(i32::MIN, i32::MAX, BACKOFF, 0.0);
+        assert_eq!(first, Outcome::Retry { seconds: 1.0 });
     }
 
     #[test]

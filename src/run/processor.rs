@@ -119,9 +119,9 @@ impl Processor {
         let timer = StatementTimer::start(self.timeout_ms);
         let mut results = Vec::with_capacity(rows.len());
         let mut finished = 0;
-        plan.for_each(&[Some(array::of_rows(queue.row_type, rows))], &mut |value| {
+        plan.for_each(&[Some(array::of_rows(queue.row_type, rows))], &mut |row| {
             if wanted {
-                results.push(value.and_then(spi::text_of));
+                results.push(row[0].and_then(spi::text_of));
             }
             finished += 1;
             timer.restart();

@@ -210,21 +210,25 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
     let mut claimed = 0;
     loop {
         // In a connection of its own, like each batch: what it reads is freed at once.
-        let found = spi::connect(|| -> Result<Option<Processor>, Error> {
+        let (found, more_due) = spi::connect(|| -> Result<(Option<Processor>, bool), Error> {
             let known = queue::open(oid)?.locked()?;
             if known.options.paused {
-                return Ok(None);
+                return Ok((None, false));
             }
-            while upkeep::is_due(&known) && upkeep::step(&known).more {}
-            Ok(processor::find(oid))
+            let more_due = upkeep::is_due(&known) && upkeep::step(&known).more;
+            Ok((processor::find(oid), more_due))
         })?;
         let Some(processor) = found else { return Ok(claimed) };
-        // What upkeep moved is committed before the batch begins.
+        // What upkeep moved is committed before the next step, and before the batch begins.
         spi::commit();
+        if more_due {
+            interrupt::check();
+            continue;
+        }
         let limit = i64::from(processor.batch_size).min(most - claimed);
         let report =
             run_batch(&Procedure, oid, &processor, limit, &mut Unobserved { owns_interrupts: false })
-                .map_err(|failure| pg_report(&failure))?;
+                .map_err(|failure| failure.report())?;
         claimed += (report.claimed - report.returned) as i64;
         if claimed >= most {
             return Ok(claimed);
@@ -240,13 +244,4 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
         }
         interrupt::check();
     }
-}
-
-/// A failure nobody could deal with, raised as it came.
-fn pg_report(failure: &Failure) -> pgrx::pg_sys::panic::ErrorReport {
-    pgrx::pg_sys::panic::ErrorReport::new(
-        pgrx::PgSqlErrorCode::from(failure.code),
-        failure.message.clone(),
-        "queue_ext",
-    )
 }

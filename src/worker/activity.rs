@@ -1,21 +1,19 @@
-//! What an admin sees: `queue.overview`, `queue.activity`, `queue.errors`; and `cancel`.
+//! What an admin sees: `queue.overview`, `queue.activity`, `queue.errors`.
 
 use super::main_loop::STATE_NAMES;
 use super::shared::{DatabaseSlot, QueueSlot, Shared};
-use crate::claim;
-use crate::error::{SqlResult, required};
-use crate::history::{self, give_up};
+use crate::error::SqlResult;
 use crate::pg::entry::Call;
 use crate::pg::failure::{self, Failure};
 use crate::pg::spi::{self, Arg, Rows};
 use crate::pg::srf::RowSink;
 use crate::pg::time::now;
-use crate::pg::{Datum, Oid, bgworker, catalog, role, shmem};
-use crate::queue::statements::Which;
+use crate::pg::{Datum, Oid, bgworker, catalog, lock, role, shmem};
 use crate::queue::{self, Queue};
 use crate::raw_function;
-use crate::run::processor::{self, Shape};
+use crate::run::processor;
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -42,12 +40,20 @@ fn overview(call: &Call) -> SqlResult<Datum> {
         for oid in visible_queues() {
             if let Ok(queue) = queue::open(oid) {
                 // One queue that cannot be read does not hide the others.
-                let row = failure::in_subtransaction(|| overview_row(&queue));
+                let row = unless_interrupted(failure::in_subtransaction(|| overview_row(&queue)));
                 sink.put(&row.unwrap_or_else(|failure| unreadable_row(&queue, &failure)));
             }
         }
         Ok(call.null())
     })
+}
+
+/// The failure of one queue is not the view's, but the end of the statement is.
+fn unless_interrupted<T>(outcome: Result<T, Failure>) -> Result<T, Failure> {
+    match outcome {
+        Err(failure) if failure.by_interrupt => Err(failure.report()).unwrap_or_report(),
+        outcome => outcome,
+    }
 }
 
 fn unreadable_row(queue: &Queue, failure: &Failure) -> Vec<Arg> {
@@ -68,24 +74,30 @@ fn overview_row(queue: &Queue) -> Vec<Arg> {
     });
     // Policies say which rows the reader may see; counts over all would tell more.
     let visible = !catalog::row_security_applies(queue.oid);
-    let (counts, estimated) = counts(queue);
+    // Nobody waits here for whoever has a table to himself, and hides the other queues meanwhile.
+    let counted = lock::try_for_reading(queue.oid).then(|| counts(queue));
+    let ready = counted.map(|(counts, _)| counts[0]);
     let mut row = vec![
         spi::arg(queue.oid),
         spi::arg(processor.as_ref().map(|p| p.function.clone())),
         spi::arg(registered),
         spi::arg(queue.options.paused),
     ];
-    row.extend(counts.iter().map(|count| spi::arg(visible.then_some(*count))));
+    let counts = |state: usize| counted.filter(|_| visible).map(|(counts, _)| counts[state]);
+    row.extend((0..queue::STATES.len()).map(|state| spi::arg(counts(state))));
     let workers = slot.map(|s| s.active.load(SeqCst) as i32);
     row.extend([
-        spi::arg(estimated),
-        oldest(queue).filter(|_| visible),
+        spi::arg(counted.map(|(_, estimated)| estimated)),
+        ready.filter(|_| visible).and_then(|_| oldest(queue)),
         spi::arg(slot.map(|s| s.done.per_minute() as i64)),
         spi::arg(slot.map(|s| s.failed.per_minute() as i64)),
         spi::arg(workers),
         spi::arg(slot.map(|s| s.target.load(SeqCst) as i32)),
         spi::arg("FOR UPDATE SKIP LOCKED"),
-        spi::arg(problem(queue, counts[0], processor.is_some(), registered, shared, database, slot)),
+        spi::arg(match ready {
+            Some(ready) => problem(queue, ready, processor.is_some(), registered, shared, database, slot),
+            None => Some("locked by another session: its jobs cannot be counted".into()),
+        }),
     ]);
     row
 }
@@ -166,11 +178,29 @@ fn problem(
     if slot.worker_failed.load(SeqCst) {
         return Some(format!("no worker can connect as role \"{role}\": see the server log"));
     }
+    if ready > 0
+        && let Some(job) = database.and_then(|d| runs_alone(d, slot, queue.oid))
+    {
+        return Some(format!("waiting for {job}, which runs alone after a crash"));
+    }
     let all_taken = shared.is_some_and(|s| s.workers_in_use() >= crate::settings::max_workers());
     if ready > 0 && slot.active.load(SeqCst) == 0 && all_taken {
         return Some("all workers are taken: raise queue_ext.max_workers".into());
     }
     None
+}
+
+/// The job of another queue that must come to its end before this one goes on.
+fn runs_alone(database: &DatabaseSlot, slot: &QueueSlot, queue: Oid) -> Option<String> {
+    let other = Oid::from(database.careful_queue.load(SeqCst));
+    if slot.careful_left.load(SeqCst) == 0 || database.careful_owner.load(SeqCst) == 0 || other == queue {
+        return None;
+    }
+    let name = catalog::relation_name(other)?;
+    if !catalog::may(other, catalog::SELECT) {
+        return Some("a job of another queue".into());
+    }
+    Some(format!("job {} of queue \"{name}\"", database.careful_job.load(SeqCst)))
 }
 
 fn unshared_problem() -> Option<String> {
@@ -222,7 +252,6 @@ fn activity(call: &Call) -> SqlResult<Datum> {
 }
 
 fn errors(call: &Call) -> SqlResult<Datum> {
-    const COLUMNS: usize = 10;
     let sink = RowSink::open(call);
     spi::connect(|| {
         for oid in visible_queues() {
@@ -241,64 +270,13 @@ fn errors(call: &Call) -> SqlResult<Datum> {
                 queue.table,
                 row = queue.alias,
             );
-            let read = || role::as_restricted(queue.owner, || queue.plan(sql, &[]).execute(&[]));
-            // One that cannot be read says so in the overview.
-            let Ok(rows) = failure::in_subtransaction(read) else { continue };
-            for row in 0..rows.len() {
-                sink.put(&(1..=COLUMNS).map(|column| rows.datum(row, column)).collect::<Vec<_>>());
-            }
+            let read = || {
+                let _order = role::Planner::by_index();
+                queue.plan(sql, &[]).for_each(&[], &mut |row| sink.put(row));
+            };
+            // One that cannot be read to its end says so in the overview.
+            let _ = unless_interrupted(failure::in_subtransaction(|| role::as_restricted(queue.owner, read)));
         }
         Ok(call.null())
     })
-}
-
-/// `queue.cancel`
-#[pg_extern(sql = false)]
-fn cancel(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
-    let (oid, id) = (required("queue", queue)?, required("id", id)?);
-    spi::connect(|| {
-        let queue = queue::open_owned(oid)?.locked()?;
-        let failure = Failure::new("57014", "canceled by an administrator");
-        let waiting = [Which::ReadyJob, Which::ScheduledJob, Which::BlockedJob, Which::RunningJob];
-        // Twice, for a job that moved on to a state already looked at.
-        for which in waiting.into_iter().chain(waiting) {
-            let taken = claim::take(&queue, which, &[spi::arg(id)]);
-            if !taken.is_empty() {
-                claim::put(&queue, &taken.iter().map(|job| give_up(job, &failure)).collect::<Vec<_>>());
-                return Ok(true);
-            }
-        }
-        history::check_issued(&queue, id)?;
-        Ok(is_ready(&queue, id) && interrupt_workers(&queue, id))
-    })
-}
-
-/// Is the job still among the ready ones, though somebody holds it?
-fn is_ready(queue: &Queue, id: i64) -> bool {
-    let sql = format!("SELECT FROM {} WHERE state = 'ready' AND id = $1", queue.table);
-    role::as_role(queue.owner, || !queue.plan(sql, &[pg_sys::INT8OID]).execute(&[spi::arg(id)]).is_empty())
-}
-
-/// Asks the workers on a queue to give up a job, and interrupts the one that runs it. With f(queue[]) it
-/// may be any of them; one hit by mistake runs its batch again without blaming a job.
-fn interrupt_workers(queue: &Queue, id: i64) -> bool {
-    let Some(shared) = shmem::get() else {
-        return false;
-    };
-    let Some(place) = shared.find_queue(catalog::my_database().to_u32(), queue.oid.to_u32()) else {
-        return false;
-    };
-    let whole_batch = processor::find(queue.oid).is_some_and(|p| p.shape == Shape::Batch);
-    let mut asked = false;
-    for (_, worker) in shared.workers_of(catalog::my_database().to_u32()) {
-        if worker.queue_place.load(SeqCst) != place as u32 + 1 {
-            continue;
-        }
-        worker.cancel.store(id, SeqCst);
-        asked = true;
-        if whole_batch || worker.job.load(SeqCst) == id {
-            bgworker::interrupt(worker.pid.load(SeqCst));
-        }
-    }
-    asked
 }

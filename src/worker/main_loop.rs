@@ -23,6 +23,9 @@ worker_main!(queue_ext_worker, run);
 /// A worker stays on one queue for so long while others of its role have work, too.
 const TURN: Micros = 100_000;
 
+/// Upkeep that failed as a whole is tried again after so long.
+const AFTER_FAILED_UPKEEP: Micros = 5_000_000;
+
 /// States in `WorkerSlot::state`.
 pub const STATE_NAMES: [&str; 4] = ["idle", "claiming", "running", "finishing"];
 const IDLE: u32 = 0;
@@ -225,16 +228,21 @@ impl Member {
     }
 
     fn keep_up(&self, place: usize) {
-        let oid = Oid::from(self.shared.queues[place].queue.load(SeqCst));
+        let slot = &self.shared.queues[place];
+        let oid = Oid::from(slot.queue.load(SeqCst));
         bgworker::report_activity(Some("moving due jobs"));
         loop {
-            let more = Worker.transaction(|| {
-                queue::open(oid).and_then(Queue::locked).is_ok_and(|queue| upkeep::step(&queue).more)
-            });
-            match more {
-                Ok(true) => interrupt::check(),
-                Ok(false) => return,
-                Err(failure) => return self.complain("could not move the due jobs", oid, &failure),
+            let step = Worker
+                .transaction(|| queue::open(oid).and_then(Queue::locked).map(|queue| upkeep::step(&queue)));
+            match step {
+                Ok(Ok(step)) if step.more => interrupt::check(),
+                Ok(Ok(_)) => return,
+                // No queue any more, or changed so that it cannot be worked on.
+                Ok(Err(_)) => return slot.next_due.store(now() + upkeep::BACK_OFF, SeqCst),
+                Err(failure) => {
+                    self.complain("could not move the due jobs", oid, &failure);
+                    return slot.next_due.store(now() + AFTER_FAILED_UPKEEP, SeqCst);
+                }
             }
         }
     }

@@ -12,6 +12,7 @@
 //! Only workers touch queues and run users' code. The scheduler is superuser and therefore only reads.
 
 pub mod activity;
+pub mod cancel;
 pub mod careful;
 pub mod configuration;
 pub mod control;

@@ -8,7 +8,7 @@ use super::staffing::Started;
 use crate::pg::bgworker;
 use crate::pg::failure::Failure;
 use crate::pg::time::{Micros, now};
-use crate::pg::{Oid, catalog, interrupt, latch, role, shmem, spi};
+use crate::pg::{Oid, catalog, interrupt, latch, lock, role, shmem, spi};
 use crate::queue;
 use crate::run::balance::{self, Load};
 use crate::run::session::{Session, Worker};
@@ -268,7 +268,7 @@ fn count_waiting(queue: Oid, bound: i64) -> Result<i64, Failure> {
     Worker.transaction(|| {
         let Ok(queue) = queue::open(queue) else { return 0 };
         // Neither a lock nor the owner's code may hold up the scheduler of all.
-        if !catalog::try_lock_for_reading(queue.oid) {
+        if !lock::try_for_reading(queue.oid) {
             return 0;
         }
         let _timer = interrupt::StatementTimer::start(Some(MOST_COUNTING_MS));

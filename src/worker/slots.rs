@@ -59,6 +59,8 @@ pub struct QueueSlot {
     pub next_due: AtomicI64,
     /// Upkeep is due and nobody has taken it on yet.
     pub upkeep_wanted: AtomicBool,
+    /// Until then nobody says again which jobs cannot be moved.
+    pub quiet_until: AtomicI64,
     /// Jobs still to be run one by one after an unclean start.
     pub careful_left: AtomicU32,
     /// The role cannot be connected as, or its worker ended at once.
@@ -185,6 +187,7 @@ impl QueueSlot {
         self.parallelism.store(1, SeqCst);
         self.next_due.store(0, SeqCst);
         self.upkeep_wanted.store(false, SeqCst);
+        self.quiet_until.store(0, SeqCst);
         self.careful_left.store(0, SeqCst);
         self.worker_failed.store(false, SeqCst);
         self.processor_missing.store(false, SeqCst);

@@ -1,22 +1,25 @@
-# Work inside the server with a function that does nothing. By hand: a procedure in a loop, which is the quickest
-# that SQL has, though there one failing job takes its whole batch with it.
+# Work inside the server, by one worker with the defaults of register_processor: batches of up to 100. By hand: a client
+# that takes batches of 100, and has done nothing with them yet; and, for a processor that inserts a row for each job, an
+# INSERT … SELECT of a hundred such rows a transaction, which takes nothing from any queue.
 sql -f tests/bench/worker.sql >/dev/null
-jobs=100000
+jobs=150000
 
-by_hand() {
-    sql -c "CALL fill('hand', $jobs)" -c 'VACUUM ANALYZE hand'
-    times "$jobs" "$(sql -c "CALL $1(NULL)")"
-}
+batches_hand() { times 100 "$(full_and_bench hand "$jobs" 1 "$(pop_by_hand 100)" $((jobs / 100)))"; }
 by_worker() {
     sql -c "SELECT queue.pause('mail')" -c "SELECT queue.register_processor('mail', '$1', replace => true)" \
-        -c "CALL fill('mail', $jobs)" -c 'VACUUM ANALYZE mail' >/dev/null
-    times "$jobs" "$(sql -c 'CALL drain_by_worker(NULL)')"
+        -c "CALL fill('mail', $2)" -c 'VACUUM ANALYZE mail' -c 'TRUNCATE sink' >/dev/null
+    times "$2" "$(sql -c 'CALL drain_by_worker(NULL)')"
 }
-work_hand() { by_hand work_by_hand; }
-work_ours() { by_worker 'noop(mail)'; }
-work_many_hand() { by_hand work_many_by_hand; }
-work_many_ours() { by_worker 'noop_many(mail[])'; }
+noop_ours() { by_worker 'noop(mail)' "$jobs"; }
+noop_many_ours() { by_worker 'noop_many(mail[])' "$jobs"; }
+insert_select() {
+    sql -c 'TRUNCATE sink'
+    times 100 "$(bench 1 'INSERT INTO sink SELECT id, recipient, subject FROM hundred;' --time="$seconds")"
+}
+insert_each_ours() { by_worker 'insert_each(mail)' 50000; }
 
-compare "worker, no-op f(mail), jobs" work_hand work_ours
-compare "worker, no-op f(mail[]), jobs" work_many_hand work_many_ours
+in_turn batches_hand noop_ours noop_many_ours
+row "worker, no-op f(mail), jobs" batches_hand noop_ours "at least 1.5 and 150,000/s"
+row "worker, no-op f(mail[]), jobs" batches_hand noop_many_ours 3
+compare "worker, plpgsql that inserts a row for each job, rows" insert_select insert_each_ours 0.5
 sql -c "SELECT queue.unregister_processor('mail')" >/dev/null

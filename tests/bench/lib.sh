@@ -13,10 +13,24 @@ bench() {
         { cat "$PGDATA/pgbench.err" >&2; return 1; }
 }
 
-# full_and_bench QUEUE SCRIPT TRANSACTIONS: the same, on a queue of 100,000 jobs.
+# What an application sends: to put one job, and to take so many from the queue by hand.
+insert_into() { echo "INSERT INTO $1 (recipient, subject) VALUES ('someone@example.org', 'Your order');"; }
+pop_by_hand() {
+    echo "DELETE FROM hand h USING (SELECT ctid FROM hand WHERE state = 'ready' ORDER BY priority, id
+          FOR UPDATE SKIP LOCKED LIMIT $1) next WHERE h.ctid = next.ctid RETURNING h.*;"
+}
+
+# full_and_bench QUEUE JOBS CLIENTS SCRIPT TRANSACTIONS: the same, on a queue of so many jobs, so many transactions a client.
 full_and_bench() {
-    sql -c "CALL fill('$1', 100000)" -c "VACUUM ANALYZE $1"
-    bench 1 "$2" --transactions="$3"
+    sql -c "CALL fill('$1', $2)" -c "VACUUM ANALYZE $1"
+    bench "$3" "$4" --transactions="$5"
+}
+
+# without_full_pages COMMAND…: their number depends on when the last checkpoint was, not on the queue.
+without_full_pages() {
+    sql -c 'ALTER SYSTEM SET full_page_writes = off' -c 'SELECT pg_reload_conf()' -c CHECKPOINT >/dev/null
+    "$@"
+    sql -c 'ALTER SYSTEM RESET full_page_writes' -c 'SELECT pg_reload_conf()' >/dev/null
 }
 
 # Nothing is no number: what was to be measured has failed.
@@ -26,17 +40,30 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN { print a / b }'; }
 
 median() { printf '%s\n' "$@" | sort -g | sed -n "$((($# + 1) / 2))p"; }
 
-# compare LABEL BY_HAND WITH_QUEUE_EXT: rates, in turn. The ratio is the median of each round's own, since what else
-# the machine does hits both of one round alike, but not all rounds.
-compare() {
-    local by_hand=() ours=() ratios=() i
-    for ((i = 0; i < rounds; i++)); do
-        by_hand[i]=$($2)
-        ours[i]=$($3)
-        ratios[i]=$(ratio "${ours[i]}" "${by_hand[i]}")
+# in_turn FUNCTION…: each measured once a round, in turn. What else the machine does hits all of a round alike.
+declare -A rates
+in_turn() {
+    local round name
+    for ((round = 0; round < rounds; round++)); do
+        for name in "$@"; do rates[$name,$round]=$($name); done
     done
-    printf '| %s | %.0f/s | %.0f/s | %.2f |\n' "$1" "$(median "${by_hand[@]}")" "$(median "${ours[@]}")" "$(median "${ratios[@]}")"
 }
 
-# The ratio of times is turned round, so that above 1 is better everywhere.
-time_row() { printf '| %s | %.2f ms | %.2f ms | %.2f |\n' "$1" "$2" "$3" "$(ratio "$2" "$3")"; }
+# row LABEL BY_HAND WITH_QUEUE_EXT [TARGET]: two of those that were measured in turn. The ratio is the median of each
+# round's own. The target is the least ratio asked for, or a text.
+row() {
+    local by_hand=() ours=() ratios=() round target=${4:-}
+    for ((round = 0; round < rounds; round++)); do
+        by_hand[round]=${rates[$2,$round]}
+        ours[round]=${rates[$3,$round]}
+        ratios[round]=$(ratio "${ours[round]}" "${by_hand[round]}")
+    done
+    [[ ! $target =~ ^[0-9.]+$ ]] || target="at least $target"
+    printf '| %s | %.0f/s | %.0f/s | %.2f | %s |\n' "$1" "$(median "${by_hand[@]}")" "$(median "${ours[@]}")" "$(median "${ratios[@]}")" "$target"
+}
+
+# compare LABEL BY_HAND WITH_QUEUE_EXT [TARGET]: both.
+compare() { in_turn "$2" "$3" && row "$@"; }
+
+# time_row LABEL BY_HAND WITH_QUEUE_EXT [TARGET]: the ratio of times is turned round, so that above 1 is better everywhere.
+time_row() { printf '| %s | %.2f ms | %.2f ms | %.2f | %s |\n' "$1" "$2" "$3" "$(ratio "$2" "$3")" "${4:-}"; }

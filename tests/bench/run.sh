@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # One table of ratios: queue_ext beside a queue as one would write it by hand (schema.sql), on a private server.
+#
+#   run.sh [tests/bench/3_pop.sh…]      all measurements, or those named
 set -euo pipefail
 source "$(dirname "$0")/../setup/cluster.sh"
 source tests/bench/lib.sh
@@ -15,10 +17,13 @@ cat <<END
 $("$PG_CONFIG" --version), synchronous_commit=$(sql -c 'SHOW synchronous_commit'), fsync=$(sql -c 'SHOW fsync'); $(nproc) cores (${model:-unknown}); medians of $rounds rounds in turn.
 Ratio: above 1, queue_ext is the better one (median of the ratios of the rounds).
 
-| measurement | hand-written | queue_ext | ratio |
-|---|---|---|---|
+| measurement | hand-written | queue_ext | ratio | target |
+|---|---|---|---|---|
 END
-for measurement in tests/bench/[0-9]*.sh; do
+[ $# -gt 0 ] || set -- tests/bench/[0-9]*.sh
+for measurement in "$@"; do
+    began=$SECONDS
     # shellcheck source=/dev/null
     source "$measurement"
+    say "$measurement took $((SECONDS - began)) s"
 done

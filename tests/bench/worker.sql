@@ -1,52 +1,8 @@
--- Each procedure gives back one over the seconds it took.
-CREATE FUNCTION noop(job mail) RETURNS void LANGUAGE sql AS 'SELECT';
-CREATE FUNCTION noop_many(jobs mail[]) RETURNS void LANGUAGE sql AS 'SELECT';
-CREATE FUNCTION noop_hand(job hand) RETURNS void LANGUAGE sql AS 'SELECT';
-CREATE FUNCTION noop_many_hand(jobs hand[]) RETURNS void LANGUAGE sql AS 'SELECT';
-
-CREATE FUNCTION pop_by_hand() RETURNS SETOF hand LANGUAGE sql AS $$
-    DELETE FROM hand h USING (SELECT ctid FROM hand WHERE state = 'ready' ORDER BY priority, id
-        FOR UPDATE SKIP LOCKED LIMIT 100) next WHERE h.ctid = next.ctid RETURNING h.*
-$$;
-
-CREATE PROCEDURE work_by_hand(INOUT rate float8) LANGUAGE plpgsql AS $$
-DECLARE
-    began timestamptz := clock_timestamp();
+CREATE TABLE sink (job bigint, recipient text, subject text);
+CREATE FUNCTION insert_each(job mail) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    LOOP
-        PERFORM noop_hand(job) FROM pop_by_hand() job;
-        EXIT WHEN NOT FOUND;
-        COMMIT;
-    END LOOP;
-    rate := 1 / extract(epoch FROM clock_timestamp() - began);
+    INSERT INTO public.sink VALUES (job.id, job.recipient, job.subject);
 END $$;
-
-CREATE PROCEDURE work_many_by_hand(INOUT rate float8) LANGUAGE plpgsql AS $$
-DECLARE
-    began timestamptz := clock_timestamp();
-    jobs hand[];
-BEGIN
-    LOOP
-        SELECT array_agg(job) INTO jobs FROM pop_by_hand() job;
-        EXIT WHEN jobs IS NULL;
-        PERFORM noop_many_hand(jobs);
-        COMMIT;
-    END LOOP;
-    rate := 1 / extract(epoch FROM clock_timestamp() - began);
-END $$;
-
-CREATE PROCEDURE drain_by_worker(INOUT rate float8) LANGUAGE plpgsql AS $$
-DECLARE
-    began timestamptz := clock_timestamp();
-BEGIN
-    PERFORM queue.resume('mail');
-    COMMIT;
-    WHILE EXISTS (SELECT FROM mail) LOOP
-        IF clock_timestamp() > began + interval '30 s' THEN
-            RAISE 'not drained: %', (SELECT o FROM queue.overview o WHERE o.queue = 'mail'::regclass);
-        END IF;
-        COMMIT;
-        PERFORM pg_sleep(0.005);
-    END LOOP;
-    rate := 1 / extract(epoch FROM clock_timestamp() - began);
-END $$;
+CALL fill('mail', 100);
+CREATE TABLE hundred AS SELECT id, recipient, subject FROM mail;
+VACUUM ANALYZE hundred;

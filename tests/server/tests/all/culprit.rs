@@ -49,3 +49,44 @@ fn the_culprit_becomes_an_error_row_and_the_others_are_done() {
     assert_eq!(db.one::<i64>("SELECT count(*) FROM done WHERE queue = 'q'"), 129);
     assert_eq!(server.log().matches("reinitializing").count(), crashes);
 }
+
+#[test]
+fn queues_that_wait_for_a_job_that_runs_alone_say_so() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    db.run(
+        "CREATE ROLE reader LOGIN;
+         CREATE TABLE done (queue text, n int);
+         SELECT queue.create_queue('endless', 'n int');
+         SELECT queue.create_queue('waits', 'n int');
+         CREATE FUNCTION work(job endless) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_advisory_xact_lock(1)';
+         CREATE FUNCTION work(job waits) RETURNS void LANGUAGE sql AS $$ INSERT INTO public.done VALUES ('waits', job.n) $$;
+         SELECT queue.register_processor('endless', 'work(endless)'), queue.register_processor('waits', 'work(waits)');
+         GRANT SELECT ON waits TO reader",
+    );
+    server.stop_immediately();
+    server.start_again();
+    let mut db = server.reconnect("shop");
+    db.run("SELECT pg_advisory_lock(1)");
+    put(&mut db, "endless", 1, 3);
+    crate::fixture::busy_worker(&mut db, "endless");
+    put(&mut db, "waits", 1, 3);
+    let problem = "SELECT problem FROM queue.overview WHERE queue = 'waits'::regclass";
+    let says = |db: &mut postgres::Client, text: &str| {
+        until_some(&format!("the view says {text:?}"), || {
+            db.one::<Option<String>>(problem).filter(|problem| problem == text)
+        })
+    };
+    says(&mut db, "waiting for job 1 of queue \"endless\", which runs alone after a crash");
+    // Nothing of a queue that the reader may not see.
+    let mut reader = server.connect_as("reader", "shop");
+    says(&mut reader, "waiting for a job of another queue, which runs alone after a crash");
+    let of_endless: Option<String> =
+        db.one("SELECT problem FROM queue.overview WHERE queue = 'endless'::regclass");
+    assert_eq!(of_endless, None);
+    db.run("SELECT pg_advisory_unlock(1)");
+    until_some("both queues go on", || {
+        (in_state(&mut db, "waits", "ready") + in_state(&mut db, "endless", "ready") == 0).then_some(())
+    });
+    assert_eq!(db.one::<Option<String>>(problem), None);
+}

@@ -19,6 +19,7 @@ mod roles;
 mod slots;
 mod standby;
 mod untyped;
+mod upkeep;
 mod wait;
 mod wake;
 mod workers;

@@ -179,3 +179,27 @@ fn memory_does_not_grow_with_the_batches_of_a_run() {
     let many = peak_after(501, 5500);
     assert!(many < few * 2, "{few} kB after 500 batches, {many} kB after 5500");
 }
+
+#[test]
+fn the_view_of_errors_holds_no_more_than_work_mem() {
+    let server =
+        Server::start(&[("queue_ext.databases", ""), ("work_mem", "4MB"), ("shared_buffers", "4MB")]);
+    let mut db = server.app("shop");
+    for queue in ["a", "b"] {
+        db.run(&format!("SELECT queue.create_queue('{queue}', 'n int, t text', max_attempts => 1)"));
+        // About 100 MB each.
+        db.run(&format!(
+            "INSERT INTO {queue} (n, t, state, finished_at, errors)
+             SELECT i, repeat(md5(i::text), 60), 'failed', now(), '[{{\"message\": \"no\"}}]' FROM generate_series(1, 50000) i"
+        ));
+    }
+    drop(db);
+    let mut db = server.connect("shop");
+    let pid: i32 = db.one("SELECT pg_backend_pid()");
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM queue.errors WHERE id < 0"), 0);
+    let count: i64 =
+        db.one("SELECT count(*) FROM queue.errors WHERE message = 'no' AND length(job ->> 't') = 1920");
+    assert_eq!(count, 100_000);
+    let peak = peak_kb(pid);
+    assert!(peak < 80_000, "{peak} kB for 200 MB of error rows");
+}

@@ -1,0 +1,53 @@
+//! A job that cannot be moved when its time has come: the workers leave it alone, and say so once.
+
+use crate::fixture::{in_state, processed, until_done};
+use queue_ext_server_tests::{Server, Sql};
+
+#[test]
+fn a_job_that_cannot_be_moved_hides_none_and_is_not_tried_again_and_again() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    db.run(
+        "CREATE SEQUENCE tries;
+         SELECT queue.enqueue('q', '{\"n\": 13}', delay => '200 ms');
+         ALTER TABLE q ADD CONSTRAINT rule CHECK (n <> 13 OR nextval('tries') < 0) NOT VALID",
+    );
+    server.until_logged("cannot move job 1 out of state scheduled", 0);
+    // Each of these is a reason to look at what is due.
+    for n in 14..=43 {
+        db.run(&format!("SELECT queue.enqueue('q', '{{\"n\": {n}}}', delay => '20 ms')"));
+        until_done(&mut db, "q", n - 13);
+    }
+    assert_eq!(in_state(&mut db, "q", "scheduled"), 1);
+    assert_eq!(server.log().matches("cannot move job").count(), 1);
+    let tries: i64 = db.one("SELECT last_value FROM tries");
+    assert!(tries <= 10, "tried {tries} times");
+    // The remedy needs no patience.
+    db.run("ALTER TABLE q DROP CONSTRAINT rule");
+    db.run("SELECT queue.enqueue('q', '{\"n\": 44}', delay => '20 ms')");
+    until_done(&mut db, "q", 32);
+}
+
+#[test]
+fn a_job_whose_move_fails_at_commit_is_not_tried_in_a_tight_loop() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    processed(&mut db, "other", "", "");
+    db.run(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN PERFORM nextval('public.tries'); RAISE EXCEPTION 'not at commit'; END $$;
+         SELECT queue.enqueue('q', '{\"n\": 13}', delay => '200 ms');
+         CREATE CONSTRAINT TRIGGER refuse AFTER DELETE ON q DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    server.until_logged("not at commit", 0);
+    for n in 1..=40 {
+        db.run(&format!("SELECT queue.enqueue('other', '{{\"n\": {n}}}', delay => '20 ms')"));
+        until_done(&mut db, "other", n);
+    }
+    // 40 rounds take seconds; retried every 50 ms, it would have been tried far more often.
+    let tries: i64 = db.one("SELECT last_value FROM tries");
+    assert!(tries <= 10, "tried {tries} times");
+}
