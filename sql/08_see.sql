@@ -23,7 +23,8 @@ CREATE FUNCTION queue.overview_rows(
     OUT queue regclass, OUT processor text, OUT role regrole, OUT paused boolean,
     OUT ready bigint, OUT scheduled bigint, OUT blocked bigint, OUT running bigint, OUT failed bigint, OUT done bigint,
     OUT estimated boolean, OUT oldest interval, OUT done_per_minute bigint, OUT failed_per_minute bigint,
-    OUT workers integer, OUT target_workers integer, OUT claim_path text, OUT problem text
+    OUT workers integer, OUT target_workers integer, OUT claim_path text,
+    OUT last_safety_scan timestamptz, OUT safety_found bigint, OUT problem text
 ) RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'overview_rows';
 COMMENT ON FUNCTION queue.overview_rows IS 'The rows of the view queue.overview';
 CREATE VIEW queue.overview AS SELECT * FROM queue.overview_rows();
@@ -44,7 +45,9 @@ COMMENT ON COLUMN queue.overview.done_per_minute IS 'Jobs finished by workers in
 COMMENT ON COLUMN queue.overview.failed_per_minute IS 'Attempts failed in workers in the last minute; null without shared memory';
 COMMENT ON COLUMN queue.overview.workers IS 'Workers on this queue now';
 COMMENT ON COLUMN queue.overview.target_workers IS 'Workers that load balancing allows it now';
-COMMENT ON COLUMN queue.overview.claim_path IS 'How jobs are claimed';
+COMMENT ON COLUMN queue.overview.claim_path IS 'How the reader''s claims go: direct, or in SQL and why';
+COMMENT ON COLUMN queue.overview.last_safety_scan IS 'When the safety scan last looked through all below the floor; null: not since the start of the server';
+COMMENT ON COLUMN queue.overview.safety_found IS 'Claimable jobs that it met there since the start: rows of prepared transactions, of logical replication, of inserts with triggers disabled. Others would be an error of queue_ext';
 COMMENT ON COLUMN queue.overview.problem IS 'Why nothing runs, if nothing runs; null when all is well';
 
 CREATE FUNCTION queue.activity_rows(

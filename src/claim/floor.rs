@@ -66,6 +66,7 @@ pub fn include_all(keys: &mut Keys, others: &Keys) {
 }
 
 /// What shared memory keeps for a queue. All bits zero is the valid beginning.
+#[derive(Default)]
 #[repr(C)]
 pub struct Floors {
     lock: AtomicBool,
@@ -77,6 +78,7 @@ pub struct Floors {
     marks: [Mark; MARKS],
 }
 
+#[derive(Default)]
 #[repr(C)]
 struct Mark {
     taken: AtomicBool,
@@ -186,5 +188,101 @@ impl Floors {
     /// The floor of a priority, as of now.
     pub fn of(&self, priority: usize) -> i64 {
         self.floor[priority].load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floors() -> Floors {
+        Floors::default()
+    }
+
+    fn keys(priority: i32, id: i64) -> Keys {
+        let mut keys = NONE;
+        include(&mut keys, priority, id);
+        keys
+    }
+
+    fn reached(priority: usize, id: i64) -> Keys {
+        let mut keys = ALL;
+        keys[priority] = id;
+        keys
+    }
+
+    #[test]
+    fn a_raise_is_kept() {
+        let floors = floors();
+        let reading = floors.begin();
+        floors.finish(&reading, &reached(5, 10), &ALL);
+        assert_eq!(floors.of(5), 10);
+        assert_eq!(floors.of(4), BOTTOM);
+    }
+
+    #[test]
+    fn a_raise_is_clipped_to_what_was_lowered_since_it_began() {
+        let floors = floors();
+        let reading = floors.begin();
+        floors.lower(&keys(5, 7));
+        floors.finish(&reading, &reached(5, 10), &reached(5, 10));
+        assert_eq!(floors.of(5), 7);
+        assert_eq!(floors.begin().dead[5], 7);
+    }
+
+    #[test]
+    fn what_was_lowered_before_it_began_does_not_clip() {
+        let floors = floors();
+        floors.lower(&keys(5, 7));
+        let reading = floors.begin();
+        floors.finish(&reading, &reached(5, 10), &ALL);
+        assert_eq!(floors.of(5), 10);
+    }
+
+    #[test]
+    fn lowering_undoes_a_raise() {
+        let floors = floors();
+        let reading = floors.begin();
+        floors.finish(&reading, &reached(5, TOP), &ALL);
+        floors.lower(&keys(5, 7));
+        assert_eq!(floors.of(5), 7);
+    }
+
+    #[test]
+    fn a_raise_never_lowers() {
+        let floors = floors();
+        let (first, second) = (floors.begin(), floors.begin());
+        floors.finish(&first, &reached(5, 10), &ALL);
+        floors.finish(&second, &reached(5, 6), &ALL);
+        assert_eq!(floors.of(5), 10);
+    }
+
+    #[test]
+    fn without_a_mark_nothing_is_raised() {
+        let floors = floors();
+        let marked: Vec<Reading> = (0..MARKS).map(|_| floors.begin()).collect();
+        let late = floors.begin();
+        floors.finish(&late, &reached(5, 10), &ALL);
+        assert_eq!(floors.of(5), BOTTOM);
+        marked.iter().for_each(|reading| floors.abandon(reading));
+        assert!(floors.begin().mark.is_some());
+    }
+
+    #[test]
+    fn a_mark_of_another_queue_says_nothing() {
+        let floors = floors();
+        let reading = floors.begin();
+        floors.reset();
+        floors.finish(&reading, &reached(5, 10), &ALL);
+        assert_eq!(floors.of(5), BOTTOM);
+    }
+
+    #[test]
+    fn ids_below_one_are_the_beginning() {
+        let floors = floors();
+        let reading = floors.begin();
+        floors.finish(&reading, &reached(0, 10), &ALL);
+        floors.lower(&keys(0, -3));
+        assert_eq!(floors.of(0), BOTTOM);
     }
 }

@@ -4,7 +4,7 @@ use super::Taken;
 use super::floor::{self, Floors, Keys, Reading};
 use super::safety;
 use crate::pg::leased;
-use crate::pg::ready::Ready;
+use crate::pg::ready::{self, Ready};
 use crate::pg::{catalog, shmem, xact};
 use crate::queue::Queue;
 use crate::wake;
@@ -28,6 +28,22 @@ pub fn open(queue: &Queue) -> Option<Direct> {
     xact::require_writable(c"DELETE");
     let ready = Ready::open(place);
     ready.allows_direct_deletion().then(|| Direct { ready, slot })
+}
+
+/// How the caller's claims of ready jobs go, in words for an admin.
+pub fn path(queue: &Queue) -> &'static str {
+    let Some(layout) = &queue.layout else {
+        return "SQL: the table is not stored as it was made";
+    };
+    if shmem::get().is_none() {
+        "SQL: queue_ext is not in shared_preload_libraries"
+    } else if catalog::row_security_applies(queue.oid) {
+        "SQL: row security applies to you"
+    } else if !ready::would_allow_direct_deletion(&layout.ready()) {
+        "SQL: deletes fire triggers or rules"
+    } else {
+        "direct"
+    }
 }
 
 /// Takes up to `limit` rows, most urgent first.

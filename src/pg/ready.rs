@@ -88,14 +88,23 @@ fn keys(priority: usize, id: i64) -> [Key; 2] {
     [Key::Int2Is(priority as i16), Key::Int8From(if id <= BOTTOM { i64::MIN } else { id })]
 }
 
+fn is_plain(parent: &Open, table: &Open) -> bool {
+    table.is_plain_heap()
+        && !table.delete_has_side_effects(OUR_TRIGGERS)
+        && !parent.delete_has_side_effects(OUR_TRIGGERS)
+}
+
+/// The same as `Ready::allows_direct_deletion`, for who only wants to know.
+pub fn would_allow_direct_deletion(place: &Place) -> bool {
+    is_plain(&Open::for_reading(place.parent), &Open::for_reading(place.table))
+}
+
 impl Ready {
     pub fn open(place: Place) -> Ready {
         let parent = Open::table(place.parent);
         let table = Open::table(place.table);
         let index = Open::index(place.index);
-        let plain = table.is_plain_heap()
-            && !table.delete_has_side_effects(OUR_TRIGGERS)
-            && !parent.delete_has_side_effects(OUR_TRIGGERS);
+        let plain = is_plain(&parent, &table);
         Ready { table, index, place, plain }
     }
 

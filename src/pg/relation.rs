@@ -18,6 +18,12 @@ impl Open {
         Open { relation: unsafe { pg_sys::table_open(oid, pg_sys::RowExclusiveLock as i32) } }
     }
 
+    /// A table, locked as a SELECT locks it.
+    pub fn for_reading(oid: Oid) -> Open {
+        // SAFETY: as for `table`.
+        Open { relation: unsafe { pg_sys::table_open(oid, pg_sys::AccessShareLock as i32) } }
+    }
+
     /// An index, locked as a statement that changes its table locks it.
     pub fn index(oid: Oid) -> Open {
         // SAFETY: as for `table`.

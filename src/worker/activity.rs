@@ -2,6 +2,7 @@
 
 use super::main_loop::STATE_NAMES;
 use super::shared::{DatabaseSlot, QueueSlot, Shared};
+use crate::claim::native;
 use crate::error::SqlResult;
 use crate::pg::entry::Call;
 use crate::pg::failure::{self, Failure};
@@ -57,7 +58,7 @@ fn unless_interrupted<T>(outcome: Result<T, Failure>) -> Result<T, Failure> {
 }
 
 fn unreadable_row(queue: &Queue, failure: &Failure) -> Vec<Arg> {
-    const COLUMNS: usize = 18;
+    const COLUMNS: usize = 20;
     let mut row = vec![None; COLUMNS];
     row[0] = spi::arg(queue.oid);
     row[COLUMNS - 1] = spi::arg(format!("cannot be read: {}", failure.message));
@@ -93,7 +94,9 @@ fn overview_row(queue: &Queue) -> Vec<Arg> {
         spi::arg(slot.map(|s| s.failed.per_minute() as i64)),
         spi::arg(workers),
         spi::arg(slot.map(|s| s.target.load(SeqCst) as i32)),
-        spi::arg("FOR UPDATE SKIP LOCKED"),
+        spi::arg(counted.map(|_| native::path(queue))),
+        slot.map(|s| s.safety.ended.load(SeqCst)).filter(|at| *at > 0).map(Datum::from),
+        spi::arg(slot.map(|s| s.safety.found.load(SeqCst) as i64)),
         spi::arg(match ready {
             Some(ready) => problem(queue, ready, processor.is_some(), registered, shared, database, slot),
             None => Some("locked by another session: its jobs cannot be counted".into()),

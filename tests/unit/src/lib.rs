@@ -4,6 +4,10 @@
 
 #[path = "../../../src/run/balance.rs"]
 mod balance;
+#[path = "../../../src/claim/floor.rs"]
+mod floor;
+#[cfg(test)]
+mod floor_storm;
 #[path = "../../../src/queue/limits.rs"]
 mod limits;
 #[path = "../../../src/worker/names.rs"]
