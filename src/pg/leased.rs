@@ -82,7 +82,7 @@ pub fn end(place: &Place, leases: &[(i64, i32)], with_rows: bool) -> Option<Ende
     let mut ended = Ended { rows: Vec::with_capacity(leases.len()), busy: Vec::new() };
     for (id, attempt) in leases {
         cursor.seek(&[Key::Int8Is(*id)]);
-        while let Some(current) = cursor.next() {
+        while let Some(current) = cursor.advance() {
             let number = |column| current.column(column).map(|value| value.value() as i32);
             let time = |column| current.column(column).map(|value| value.value() as Micros);
             if number(columns.attempt) != Some(*attempt) {

@@ -152,7 +152,7 @@ impl Ready {
         let columns = &self.place.columns;
         let command = super::xact::command_to_write();
         let mut stopped = TOP;
-        while let Some(current) = cursor.next() {
+        while let Some(current) = cursor.advance() {
             let id = current.column(columns.id).map_or(0, |value| value.value() as i64);
             // Values stored elsewhere are fetched before they go with the row.
             let fetched = current.has_values_outside().then(|| current.datum(desc));
@@ -186,7 +186,7 @@ impl Ready {
         let mut look = Look { dead: from, met: None, next: None, seen: 0 };
         let mut all_dead = true;
         cursor.seek(&keys(priority, from));
-        while let Some(current) = cursor.next() {
+        while let Some(current) = cursor.advance() {
             let id = current.column(columns.id).map_or(0, |value| value.value() as i64);
             if id >= to {
                 break;

@@ -102,7 +102,7 @@ impl Open {
     /// An ordinary table stored in the ordinary way.
     pub fn is_plain_heap(&self) -> bool {
         self.class().relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
-            && self.class().relam == pg_sys::Oid::from(pg_sys::HEAP_TABLE_AM_OID)
+            && self.class().relam == pg_sys::HEAP_TABLE_AM_OID
     }
 
     /// Were its contents made or replaced in this transaction, so that a rollback brings others back?

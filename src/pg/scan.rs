@@ -116,7 +116,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next row.
-    pub fn next(&mut self) -> Option<Current<'a>> {
+    pub fn advance(&mut self) -> Option<Current<'a>> {
         // Here nothing is half done.
         super::interrupt::check();
         // SAFETY: scan and slot are valid.
@@ -264,12 +264,14 @@ impl Current<'_> {
             let fields = (*(*tuple).t_data).t_choice.t_heap;
             let mask = u32::from((*(*tuple).t_data).t_infomask);
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            let no_xmax = mask & pg_sys::HEAP_XMAX_INVALID != 0;
+            let nobody_has_it = mask & pg_sys::HEAP_XMAX_INVALID != 0 || mask & LOCKED == 0;
             match status {
                 HEAPTUPLE_DEAD | HEAPTUPLE_RECENTLY_DEAD => Status::Dead,
-                HEAPTUPLE_LIVE if no_xmax || mask & LOCKED == 0 => Status::Claimable {
+                HEAPTUPLE_LIVE if nobody_has_it => Status::Claimable {
                     xmin: u32::from(fields.t_xmin),
-                    xmax: if no_xmax { 0 } else { u32::from(fields.t_xmax) },
+                    // Also if it is marked as void: that may be just being so. Several lockers are no
+                    // transaction.
+                    xmax: if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 { 0 } else { u32::from(fields.t_xmax) },
                 },
                 _ => Status::InProgress,
             }

@@ -39,10 +39,10 @@ fn overview(call: &Call) -> SqlResult<Datum> {
     let sink = RowSink::open(call);
     spi::connect(|| {
         for oid in visible_queues() {
-            if let Ok(queue) = queue::open(oid) {
-                // One queue that cannot be read does not hide the others.
-                let row = unless_interrupted(failure::in_subtransaction(|| overview_row(&queue)));
-                sink.put(&row.unwrap_or_else(|failure| unreadable_row(&queue, &failure)));
+            // One queue that cannot be read does not hide the others.
+            match unless_interrupted(failure::in_subtransaction(|| overview_row(oid))) {
+                Ok(row) => row.into_iter().for_each(|row| sink.put(&row)),
+                Err(failure) => sink.put(&unreadable_row(oid, &failure)),
             }
         }
         Ok(call.null())
@@ -57,52 +57,64 @@ fn unless_interrupted<T>(outcome: Result<T, Failure>) -> Result<T, Failure> {
     }
 }
 
-fn unreadable_row(queue: &Queue, failure: &Failure) -> Vec<Arg> {
+fn unreadable_row(queue: Oid, failure: &Failure) -> Vec<Arg> {
     const COLUMNS: usize = 20;
     let mut row = vec![None; COLUMNS];
-    row[0] = spi::arg(queue.oid);
+    row[0] = spi::arg(queue);
     row[COLUMNS - 1] = spi::arg(format!("cannot be read: {}", failure.message));
     row
 }
 
-fn overview_row(queue: &Queue) -> Vec<Arg> {
-    let processor = processor::find(queue.oid);
-    let registered = processor::registered_role(queue.oid);
+/// `None`: no queue any more, or not as it was made.
+fn overview_row(oid: Oid) -> Option<Vec<Arg>> {
+    // Nobody waits here for whoever has a table to himself, and hides the other queues meanwhile.
+    let queue = match lock::try_for_reading(oid) {
+        true => Some(queue::open(oid).ok()?),
+        false => None,
+    };
+    let processor = processor::find(oid);
+    let registered = processor::registered_role(oid);
     let shared = shmem::get();
     let database = shared.and_then(|s| s.database(catalog::my_database().to_u32()));
     let slot = shared.and_then(|s| {
-        s.find_queue(catalog::my_database().to_u32(), queue.oid.to_u32()).map(|place| &s.queues[place])
+        s.find_queue(catalog::my_database().to_u32(), oid.to_u32()).map(|place| &s.queues[place])
     });
     // Policies say which rows the reader may see; counts over all would tell more.
-    let visible = !catalog::row_security_applies(queue.oid);
-    // Nobody waits here for whoever has a table to himself, and hides the other queues meanwhile.
-    let counted = lock::try_for_reading(queue.oid).then(|| counts(queue));
-    let ready = counted.map(|(counts, _)| counts[0]);
+    let visible = !catalog::row_security_applies(oid);
+    let counted = queue.as_ref().map(|queue| counts(queue));
     let mut row = vec![
-        spi::arg(queue.oid),
+        spi::arg(oid),
         spi::arg(processor.as_ref().map(|p| p.function.clone())),
         spi::arg(registered),
-        spi::arg(queue.options.paused),
+        spi::arg(queue.as_ref().map_or_else(|| is_paused(oid), |queue| queue.options.paused)),
     ];
     let counts = |state: usize| counted.filter(|_| visible).map(|(counts, _)| counts[state]);
     row.extend((0..queue::STATES.len()).map(|state| spi::arg(counts(state))));
     let workers = slot.map(|s| s.active.load(SeqCst) as i32);
     row.extend([
         spi::arg(counted.map(|(_, estimated)| estimated)),
-        ready.filter(|_| visible).and_then(|_| oldest(queue)),
+        queue.as_ref().filter(|_| visible).and_then(|queue| oldest(queue)),
         spi::arg(slot.map(|s| s.done.per_minute() as i64)),
         spi::arg(slot.map(|s| s.failed.per_minute() as i64)),
         spi::arg(workers),
         spi::arg(slot.map(|s| s.target.load(SeqCst) as i32)),
-        spi::arg(counted.map(|_| native::path(queue))),
+        spi::arg(queue.as_ref().filter(|_| counted.is_some()).map(|queue| native::path(queue))),
         slot.map(|s| s.safety.ended.load(SeqCst)).filter(|at| *at > 0).map(Datum::from),
         spi::arg(slot.map(|s| s.safety.found.load(SeqCst) as i64)),
-        spi::arg(match ready {
-            Some(ready) => problem(queue, ready, processor.is_some(), registered, shared, database, slot),
-            None => Some("locked by another session: its jobs cannot be counted".into()),
+        spi::arg(match (&queue, counted) {
+            (Some(queue), Some((counts, _))) => {
+                problem(queue, counts[0], processor.is_some(), registered, shared, database, slot)
+            }
+            _ => Some("locked by another session: its jobs cannot be counted".into()),
         }),
     ]);
-    row
+    Some(row)
+}
+
+fn is_paused(queue: Oid) -> bool {
+    const PAUSED: &str = "SELECT coalesce(bool_or(paused), false) FROM queue.queues WHERE queue = $1";
+    let rows = queue::as_extension(|| spi::run_kept(PAUSED, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
+    rows.get(0, 1).unwrap_or(false)
 }
 
 /// Jobs in each state, and whether one of the counts is an estimate.

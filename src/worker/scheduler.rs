@@ -266,11 +266,11 @@ impl Scheduler {
 /// owner's index expressions.
 fn count_waiting(queue: Oid, bound: i64) -> Result<i64, Failure> {
     Worker.transaction(|| {
-        let Ok(queue) = queue::open(queue) else { return 0 };
         // Neither a lock nor the owner's code may hold up the scheduler of all.
-        if !lock::try_for_reading(queue.oid) {
+        if !lock::try_for_reading(queue) {
             return 0;
         }
+        let Ok(queue) = queue::open(queue) else { return 0 };
         let _timer = interrupt::StatementTimer::start(Some(MOST_COUNTING_MS));
         let sql = format!(
             "SELECT count(*) FROM (SELECT FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT $1) w",

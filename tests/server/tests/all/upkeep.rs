@@ -21,8 +21,9 @@ fn a_job_that_cannot_be_moved_hides_none_and_is_not_tried_again_and_again() {
     }
     assert_eq!(in_state(&mut db, "q", "scheduled"), 1);
     assert_eq!(server.log().matches("cannot move job").count(), 1);
+    // Each of the four workers there may be finds it out for itself, in six tries.
     let tries: i64 = db.one("SELECT last_value FROM tries");
-    assert!(tries <= 10, "tried {tries} times");
+    assert!(tries <= 24, "tried {tries} times");
     // The remedy needs no patience.
     db.run("ALTER TABLE q DROP CONSTRAINT rule");
     db.run("SELECT queue.enqueue('q', '{\"n\": 44}', delay => '20 ms')");
