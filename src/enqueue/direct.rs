@@ -3,12 +3,12 @@
 
 use crate::claim::floor;
 use crate::error::Error;
-use crate::pg::Datum;
 use crate::pg::feed::Row;
 use crate::pg::insert::{Inserter, Target};
 use crate::pg::spi::{Arg, Plan};
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::Firing;
+use crate::pg::{Datum, catalog};
 use crate::queue::Queue;
 use crate::queue::layout::{Col, Layout};
 use crate::queue::limits::{check_max_attempts, check_priority};
@@ -23,6 +23,28 @@ pub fn insert(
     args: &[Arg],
     firing: Option<&Firing>,
     on_id: &mut dyn FnMut(i64),
+) -> Result<bool, Error> {
+    into_sink(queue, on_id, |on_row| plan.feed(args, firing, on_row))
+}
+
+/// The same for an INSERT that can be evaluated simply, once for each list of arguments.
+pub fn insert_simply(
+    queue: &Queue,
+    plan: &Plan,
+    arguments: &mut dyn FnMut() -> Option<Vec<Arg>>,
+    on_id: &mut dyn FnMut(i64),
+) -> Result<bool, Error> {
+    // Rows are filtered by policies only when the plan is made for that.
+    if catalog::row_security_applies(queue.oid) {
+        return Ok(false);
+    }
+    into_sink(queue, on_id, |on_row| plan.feed_simply(arguments, on_row))
+}
+
+fn into_sink(
+    queue: &Queue,
+    on_id: &mut dyn FnMut(i64),
+    feed: impl FnOnce(&mut dyn FnMut(Row)) -> bool,
 ) -> Result<bool, Error> {
     let Some(layout) = &queue.layout else { return Ok(false) };
     let Some(ready) = layout.partition("ready").and_then(|ready| Target::open(queue.oid, ready)) else {
@@ -39,7 +61,7 @@ pub fn insert(
         due: None,
     };
     let mut outcome = Ok(());
-    let fed = plan.feed(args, firing, &mut |row| {
+    let fed = feed(&mut |row| {
         if outcome.is_ok() {
             outcome = sink.put(&row).map(&mut *on_id);
         }

@@ -11,6 +11,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role};
 use crate::queue;
+use crate::queue::Queue;
 use crate::queue::limits::check_interval;
 use crate::{raw_function, run, wake};
 use pgrx::pg_sys;
@@ -30,6 +31,8 @@ struct Compiled {
     /// Jobs are scheduled so long after the transaction's start.
     delay: Option<Micros>,
     plan: Plan,
+    /// The statement for one row, if it can be evaluated simply.
+    simple: Option<Plan>,
 }
 
 type TriggerKey = (Oid, Event);
@@ -83,18 +86,18 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
         .into());
     }
     spi::connect(|| {
-        if !firing.for_each_row() {
-            firing.register_transition_tables();
-        }
         let compiled = compiled(&firing, wanted)?;
         if compiled.ignore_own && run::current_queue() == Some(compiled.queue) {
             return Ok(call.no_row());
         }
-        let execute = || put(&firing, &compiled);
-        match compiled.role {
-            Some(role) => role::as_role(role, execute),
-            None => role::pinned(execute),
-        }?;
+        let queue = queue::open(compiled.queue)?;
+        if !put_simply(&firing, &queue, &compiled)? {
+            let execute = || put(&firing, &queue, &compiled);
+            match compiled.role {
+                Some(role) => role::as_role(role, execute),
+                None => role::pinned(execute),
+            }?;
+        }
         if let Some(delay) = compiled.delay {
             wake::due(compiled.queue, time::after(time::transaction_start(), delay));
         }
@@ -102,14 +105,32 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
     })
 }
 
-fn put(firing: &Firing, compiled: &Compiled) -> SqlResult<()> {
-    let queue = queue::open(compiled.queue)?;
+/// Evaluates the trigger's expressions without an executor, if they are that simple.
+fn put_simply(firing: &Firing, queue: &Queue, compiled: &Compiled) -> SqlResult<bool> {
+    let Some(plan) = &compiled.simple else { return Ok(false) };
+    let mut row = firing.for_each_row().then(|| firing.rows());
+    let mut rows = (!firing.for_each_row()).then(|| firing.changes());
+    let mut arguments = || {
+        let (old, new) = rows.as_mut().map_or_else(|| row.take(), |rows| rows.next_change())?;
+        Some(vec![new, old])
+    };
+    let mut work = || direct::insert_simply(queue, plan, &mut arguments, &mut |_| {});
+    Ok(match compiled.role {
+        Some(role) => role::with_rights_of(role, work),
+        None => work(),
+    }?)
+}
+
+fn put(firing: &Firing, queue: &Queue, compiled: &Compiled) -> SqlResult<()> {
     let each_row = firing.for_each_row();
     let (old, new) = if each_row { firing.rows() } else { (None, None) };
     let args = [new, old];
     let args = if each_row { &args[..] } else { &[] };
+    if !each_row {
+        firing.register_transition_tables();
+    }
     let tables = (!each_row).then_some(firing);
-    if !direct::insert(&queue, &compiled.plan, args, tables, &mut |_| {})? {
+    if !direct::insert(queue, &compiled.plan, args, tables, &mut |_| {})? {
         let _any = claim::ChoosingState::within(compiled.queue);
         compiled.plan.execute(args);
     }
@@ -136,11 +157,18 @@ fn compiled(
         role::pinned(|| check(&queue, &wanted, &Shape { form: Form::Nulls, ..shape }))?;
     }
     let sql = statement(&queue, &wanted, &shape)?;
+    let by_row = Shape { form: Form::Row, ..shape };
+    let sql_by_row = statement(&queue, &wanted, &by_row)?;
+    if form == Form::Tables {
+        firing.register_transition_tables();
+    }
     let prepare = || {
         let _planner = role::Planner::without_nested_loops();
-        Plan::prepare(&sql, &shape.parameter_types())
+        let simple = Plan::prepare(&sql_by_row, &by_row.parameter_types());
+        let simple = simple.make_simple().then_some(simple);
+        (Plan::prepare(&sql, &shape.parameter_types()), simple)
     };
-    let plan = match wanted.role {
+    let (plan, simple) = match wanted.role {
         Some(role) => role::as_role(role, prepare),
         None => role::pinned(prepare),
     };
@@ -150,6 +178,7 @@ fn compiled(
         ignore_own: wanted.spec.ignore_own,
         delay,
         plan,
+        simple,
     });
     COMPILED.with(|compiled| compiled.borrow_mut().insert(key, new.clone()));
     Ok(new)

@@ -48,7 +48,7 @@ unsafe extern "C-unwind" fn receive(
 }
 
 /// A plan in use: let go of when dropped.
-struct InUse(*mut pg_sys::CachedPlan);
+pub(super) struct InUse(pub *mut pg_sys::CachedPlan);
 
 impl Drop for InUse {
     fn drop(&mut self) {
@@ -62,7 +62,7 @@ impl Drop for InUse {
 ///
 /// # Safety
 /// The plan is in use for as long as the result is.
-unsafe fn query_under(plan: *mut pg_sys::CachedPlan) -> Option<pg_sys::PlannedStmt> {
+pub(super) unsafe fn query_under(plan: *mut pg_sys::CachedPlan) -> Option<pg_sys::PlannedStmt> {
     // SAFETY: a cached plan has a list of planned statements; node tags tell what the nodes are.
     unsafe {
         let list = (*plan).stmt_list;

@@ -29,6 +29,7 @@ pub mod relation;
 pub mod role;
 pub mod scan;
 pub mod shmem;
+pub mod simple;
 pub mod spi;
 pub mod srf;
 pub mod time;

@@ -1,6 +1,7 @@
 //! Prepared statements over SPI. Plans are kept across transactions, always generic (a claim must not
 //! be planned anew each time), and freed with their last owner.
 
+use super::simple::Simple;
 use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{FromDatum, IntoDatum};
 use std::cell::RefCell;
@@ -47,6 +48,8 @@ pub fn commit() {
 pub struct Plan {
     plan: pg_sys::SPIPlanPtr,
     arguments: usize,
+    /// Its expressions, if it is an INSERT of one row that has been fed.
+    pub(super) simple: RefCell<Option<Simple>>,
 }
 
 impl Plan {
@@ -67,7 +70,7 @@ impl Plan {
                 let code = pg_sys::SPI_result;
                 pgrx::error!("could not prepare a statement: SPI result {code}");
             }
-            Plan { plan, arguments: types.len() }
+            Plan { plan, arguments: types.len(), simple: RefCell::new(None) }
         }
     }
 

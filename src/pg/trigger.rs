@@ -137,12 +137,34 @@ impl<'a> Firing<'a> {
         Datum::from(self.data.tg_trigtuple)
     }
 
-    /// Makes the transition tables known to statements of the current SPI connection.
+    /// The rows of the transition tables, one after the other.
+    pub fn changes(&self) -> Changes<'_> {
+        let table =
+            |store: *mut pg_sys::Tuplestorestate| (!store.is_null()).then(|| self.read_from_start(store));
+        Changes { old: table(self.data.tg_oldtable), new: table(self.data.tg_newtable), trigger: self }
+    }
+
+    fn read_from_start(&self, store: *mut pg_sys::Tuplestorestate) -> TableReader {
+        // SAFETY: a transition table of the trigger, which others read with pointers of their own; its rows
+        // are of the relation's type.
+        unsafe {
+            let pointer = pg_sys::tuplestore_alloc_read_pointer(store, pg_sys::EXEC_FLAG_REWIND as i32);
+            pg_sys::tuplestore_select_read_pointer(store, pointer);
+            pg_sys::tuplestore_rescan(store);
+            let slot = pg_sys::MakeSingleTupleTableSlot(
+                (*self.data.tg_relation).rd_att,
+                &raw const pg_sys::TTSOpsMinimalTuple,
+            );
+            TableReader { store, pointer, slot }
+        }
+    }
+
+    /// Makes the transition tables known to statements of the current SPI connection, if they are not yet.
     pub fn register_transition_tables(&self) {
         // SAFETY: the trigger data outlives the connection, which is closed before the call returns.
         unsafe {
             let code = pg_sys::SPI_register_trigger_data((&raw const *self.data).cast_mut());
-            if code < 0 {
+            if code < 0 && code != pg_sys::SPI_ERROR_REL_DUPLICATE {
                 pgrx::error!("could not register the transition tables: SPI result {code}");
             }
         }
@@ -172,6 +194,52 @@ impl<'a> Firing<'a> {
                 pg_sys::register_ENR(environment, known);
             }
             environment
+        }
+    }
+}
+
+/// Reads a transition table.
+struct TableReader {
+    store: *mut pg_sys::Tuplestorestate,
+    pointer: i32,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl TableReader {
+    /// The next row as a composite value in the present memory context.
+    fn next_row(&mut self) -> Option<Datum> {
+        // SAFETY: store and slot live through the trigger's call.
+        unsafe {
+            pg_sys::tuplestore_select_read_pointer(self.store, self.pointer);
+            pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot)
+                .then(|| pg_sys::ExecFetchSlotHeapTupleDatum(self.slot))
+        }
+    }
+}
+
+impl Drop for TableReader {
+    fn drop(&mut self) {
+        // SAFETY: made when reading began.
+        unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+    }
+}
+
+/// The changed rows of a statement.
+pub struct Changes<'a> {
+    old: Option<TableReader>,
+    new: Option<TableReader>,
+    trigger: &'a Firing<'a>,
+}
+
+impl Changes<'_> {
+    /// The next row before and after its change, in the present memory context.
+    pub fn next_change(&mut self) -> Option<(Option<Datum>, Option<Datum>)> {
+        debug_assert!(self.trigger.has_transition_tables());
+        let old = self.old.as_mut().map(TableReader::next_row);
+        let new = self.new.as_mut().map(TableReader::next_row);
+        match (old, new) {
+            (None, None) | (Some(None), _) | (_, Some(None)) => None,
+            (old, new) => Some((old.flatten(), new.flatten())),
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Column {
     pub generated: bool,
     /// Its number in the table.
     pub number: i16,
+    /// The name of its type, if a value comes out of JSON by that type's input alone.
+    pub cast: Option<String>,
     /// How its values are written as JSON, if that can be done without SQL.
     pub kind: Option<Kind>,
 }
@@ -81,6 +83,9 @@ pub struct Queue {
     /// What upkeep could not move.
     pub passed_over: RefCell<PassedOver>,
     plans: RefCell<HashMap<String, Rc<Plan>>>,
+    /// Statements of `enqueue` by the columns they fill and whether the job is for later, where they can be
+    /// evaluated simply.
+    pub enqueue_plans: RefCell<HashMap<(u64, bool), Option<Rc<Plan>>>>,
 }
 
 thread_local! {
@@ -157,7 +162,10 @@ const HEADER_TYPES: &str = "
     LIMIT 1";
 
 const COLUMNS: &str = "
-    SELECT attname::text, attgenerated <> '', attnum, atttypid FROM pg_attribute
+    SELECT attname::text, attgenerated <> '', attnum, atttypid,
+           CASE WHEN t.typtype = 'b' AND t.typcategory <> 'A' AND t.typname NOT IN ('json', 'jsonb') AND a.atttypmod = -1
+                THEN format_type(atttypid, NULL) END
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
 
 /// False if sessions keep numbers in stock, or if it runs backwards or in a circle.
@@ -204,6 +212,7 @@ fn load(oid: Oid) -> Result<Queue, Error> {
             parts: (0..partitions.len()).filter_map(|row| partitions.get(row, 1)).chain([sequence]).collect(),
             passed_over: RefCell::default(),
             plans: RefCell::new(HashMap::new()),
+            enqueue_plans: RefCell::new(HashMap::new()),
         })
     })
 }
@@ -227,6 +236,7 @@ fn columns_of(rows: &Rows) -> Vec<Column> {
             generated: rows.get(row, 2).unwrap_or(false),
             number: rows.get(row, 3).unwrap_or(0),
             kind: rows.get(row, 4).and_then(Kind::of),
+            cast: rows.get(row, 5),
         })
         .filter(|column| !HEADER.contains(&column.name.as_str()))
         .collect()

@@ -1,0 +1,202 @@
+//! From payloads to rows: which columns a payload fills, and the INSERTs that write it.
+
+use super::{Header, direct};
+use crate::claim::{self, floor};
+use crate::error::{Error, SqlResult};
+use crate::pg::spi::{self, Arg, Plan};
+use crate::pg::{Datum, Oid, array, catalog, role, xact};
+use crate::queue::{self, Column, HEADER, Queue, quoted};
+use crate::{settings, wake};
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// Inserts jobs with the caller's rights, in order, and returns their ids.
+pub fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i64>> {
+    let queue = queue::open(oid)?;
+    queue.require(catalog::INSERT, "INSERT")?;
+    xact::require_writable(c"INSERT");
+    for payload in payloads {
+        check_payload(&queue, *payload)?;
+    }
+    let mut ids = Vec::with_capacity(payloads.len());
+    // Payloads with the same fields share a statement that names just those columns, so that the others
+    // get their defaults.
+    for run in payloads.chunk_by(|a, b| filled(&queue, *a).eq(filled(&queue, *b))) {
+        let columns: Vec<&Column> = filled(&queue, run[0]).collect();
+        if !insert_simply(&queue, &columns, run, header, &mut ids)? {
+            role::pinned(|| insert_alike(&queue, &columns, run, header, &mut ids))?;
+        }
+    }
+    Ok(ids)
+}
+
+const TYPES: [Oid; 5] =
+    [pg_sys::JSONBOID, pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID, pg_sys::INT4OID];
+
+/// What the statements take from their second argument on.
+fn header_args(header: &Header) -> [Arg; 4] {
+    [
+        spi::arg(header.priority),
+        header.run_at.map(Datum::from),
+        spi::arg(header.key.as_deref()),
+        spi::arg(header.max_attempts),
+    ]
+}
+
+/// One statement evaluated for each payload; false, with nothing done, if that cannot be.
+fn insert_simply(
+    queue: &Queue,
+    columns: &[&Column],
+    payloads: &[Datum],
+    header: &Header,
+    ids: &mut Vec<i64>,
+) -> SqlResult<bool> {
+    let Some(mask) = mask(queue, columns) else { return Ok(false) };
+    let place = (mask, header.run_at.is_some());
+    let known = queue.enqueue_plans.borrow().get(&place).cloned();
+    let plan = match known {
+        Some(plan) => plan,
+        None => {
+            let plan = role::pinned(|| simple_plan(queue, columns, header.state()));
+            queue.enqueue_plans.borrow_mut().insert(place, plan.clone());
+            plan
+        }
+    };
+    let Some(plan) = plan else { return Ok(false) };
+    let [priority, run_at, key, max_attempts] = header_args(header);
+    let mut left = payloads.iter();
+    let mut arguments =
+        || left.next().map(|payload| vec![Some(*payload), priority, run_at, key, max_attempts]);
+    let done = direct::insert_simply(queue, &plan, &mut arguments, &mut |id| ids.push(id))?;
+    if !done {
+        // Something changed since: made anew the next time.
+        queue.enqueue_plans.borrow_mut().remove(&place);
+    }
+    Ok(done)
+}
+
+/// The columns as bits; `None` if they are too many.
+fn mask(queue: &Queue, columns: &[&Column]) -> Option<u64> {
+    let places = queue.settable().enumerate();
+    places
+        .filter(|(_, column)| columns.contains(column))
+        .try_fold(0, |mask: u64, (place, _)| Some(mask | 1u64.checked_shl(u32::try_from(place).ok()?)?))
+}
+
+/// For one payload, $1; `None` if it cannot be evaluated simply.
+fn simple_plan(queue: &Queue, columns: &[&Column], state: &str) -> Option<Rc<Plan>> {
+    let values: Vec<String> = columns
+        .iter()
+        .map(|column| {
+            let name = pgrx::spi::quote_literal(&column.name);
+            column.cast.as_ref().map(|cast| format!(", ($1 ->> {name})::{cast}"))
+        })
+        .collect::<Option<_>>()?;
+    let sql = format!(
+        "INSERT INTO {} (state, priority, run_at, key, max_attempts, payload{})
+         SELECT '{state}', coalesce($2, 5), $3, $4, $5, {}{}",
+        queue.table,
+        names_of(columns),
+        rest_of(queue, columns, "$1"),
+        values.concat(),
+    );
+    let plan = Plan::prepare(&sql, &TYPES);
+    plan.make_simple().then(|| Rc::new(plan))
+}
+
+/// Inserts jobs whose payloads fill the same columns.
+fn insert_alike(
+    queue: &Queue,
+    columns: &[&Column],
+    payloads: &[Datum],
+    header: &Header,
+    ids: &mut Vec<i64>,
+) -> SqlResult<()> {
+    let mut types = TYPES.to_vec();
+    types[0] = pg_sys::JSONBARRAYOID;
+    let mut args = vec![Some(array::of_jsonb(payloads))];
+    args.extend(header_args(header));
+    let plan = queue.plan(insert_statement(queue, columns, header.state(), false), &types);
+    if direct::insert(queue, &plan, &args, None, &mut |id| ids.push(id))? {
+        return Ok(());
+    }
+    // Taken beforehand: RETURNING would need SELECT, and whoever may only insert has none.
+    let taken: Vec<i64> =
+        role::as_role(queue.owner, || payloads.iter().map(|_| catalog::next_value(queue.sequence)).collect());
+    types.push(pg_sys::INT8ARRAYOID);
+    args.push(spi::arg(taken.clone()));
+    let _any = claim::ChoosingState::within(queue.oid);
+    queue.plan(insert_statement(queue, columns, header.state(), true), &types).execute(&args);
+    match header.run_at {
+        Some(at) => wake::due(queue.oid, at),
+        None => {
+            let mut keys = floor::NONE;
+            taken.iter().for_each(|id| floor::include(&mut keys, header.priority.unwrap_or(5), *id));
+            wake::enqueued(queue.oid, &keys);
+        }
+    }
+    ids.extend(taken);
+    Ok(())
+}
+
+fn check_payload(queue: &Queue, payload: Datum) -> Result<(), Error> {
+    let (bytes, limit) = (array::stored_bytes(payload), settings::max_payload_bytes());
+    if bytes > limit {
+        return Err(Error::PayloadTooLarge { bytes, limit });
+    }
+    if queue.is_typed() && !array::is_json_object(payload) {
+        return Err(Error::PayloadNotObject(queue.name.clone()));
+    }
+    Ok(())
+}
+
+/// The queue's own columns that this payload has a field for.
+fn filled(queue: &Queue, payload: Datum) -> impl Iterator<Item = &Column> {
+    queue.settable().filter(move |column| array::has_field(payload, &column.name))
+}
+
+impl PartialEq for Column {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// $1 payloads, $2 priority, $3 run_at, $4 key, $5 max_attempts; with `ids`, $6 ids.
+fn insert_statement(queue: &Queue, columns: &[&Column], state: &str, with_ids: bool) -> String {
+    let (id, overriding, p_id, ids) = match with_ids {
+        true => ("id, ", "OVERRIDING SYSTEM VALUE", "p.id, ", ", pg_catalog.unnest($6)"),
+        false => ("", "", "", ""),
+    };
+    let names_of_p = if with_ids { "payload, id" } else { "payload" };
+    let table = &queue.table;
+    let names = names_of(columns);
+    let rest = rest_of(queue, columns, "p.payload");
+    let values: String = columns.iter().map(|c| format!(", r.{}", quoted(&c.name))).collect();
+    let record = if columns.is_empty() {
+        String::new()
+    } else {
+        format!(
+            ", LATERAL pg_catalog.jsonb_populate_record(NULL::{table}, p.payload - '{{{}}}'::pg_catalog.text[]) AS r",
+            HEADER.join(",")
+        )
+    };
+    format!(
+        "INSERT INTO {table} ({id}state, priority, run_at, key, max_attempts, payload{names})
+         {overriding}
+         SELECT {p_id}'{state}', coalesce($2, 5), $3, $4, $5, {rest}{values}
+         FROM ROWS FROM (pg_catalog.unnest($1){ids}) AS p ({names_of_p}){record}"
+    )
+}
+
+fn names_of(columns: &[&Column]) -> String {
+    columns.iter().map(|c| format!(", {}", quoted(&c.name))).collect()
+}
+
+/// What is left of a payload when the columns have had their fields.
+fn rest_of(queue: &Queue, columns: &[&Column], payload: &str) -> String {
+    if !queue.is_typed() {
+        return payload.into();
+    }
+    let taken: Vec<String> = columns.iter().map(|c| pgrx::spi::quote_literal(&c.name)).collect();
+    format!("nullif({payload} - ARRAY[{}]::pg_catalog.text[], '{{}}')", taken.join(", "))
+}
