@@ -8,7 +8,7 @@ GRANT USAGE ON TYPE queue.job TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     queue.create_queue, queue.alter_queue, queue.drop_queue, queue.pause, queue.resume, queue.purge,
     queue.enqueue, queue.enqueue_many, queue.attach, queue.detach,
-    queue.enqueue_from_trigger, queue.enqueue_attached, queue.before_change, queue.check_ready, queue.check_moved,
+    queue.enqueue_from_trigger, queue.enqueue_attached, queue.before_change, queue.needs_check, queue.check_ready, queue.check_moved,
     queue.dequeue, queue.dequeue_as, queue.ack, queue.ack_many, queue.nack, queue.snooze, queue.extend_lease,
     queue.pop, queue.pop_as, queue.register_processor, queue.unregister_processor,
     queue.status, queue.result, queue.resubmit, queue.resubmit_all, queue.cancel,

@@ -85,24 +85,22 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
         )
         .into());
     }
-    spi::connect(|| {
-        let compiled = compiled(&firing, wanted)?;
-        if compiled.ignore_own && run::current_queue() == Some(compiled.queue) {
-            return Ok(call.no_row());
-        }
-        let queue = queue::open(compiled.queue)?;
-        if !put_simply(&firing, &queue, &compiled)? {
-            let execute = || put(&firing, &queue, &compiled);
-            match compiled.role {
-                Some(role) => role::as_role(role, execute),
-                None => role::pinned(execute),
-            }?;
-        }
-        if let Some(delay) = compiled.delay {
-            wake::due(compiled.queue, time::after(time::transaction_start(), delay));
-        }
-        Ok(call.no_row())
-    })
+    let compiled = compiled(&firing, wanted)?;
+    if compiled.ignore_own && run::current_queue() == Some(compiled.queue) {
+        return Ok(call.no_row());
+    }
+    let queue = queue::open(compiled.queue)?;
+    if !put_simply(&firing, &queue, &compiled)? {
+        let execute = || put(&firing, &queue, &compiled);
+        spi::connect(|| match compiled.role {
+            Some(role) => role::as_role(role, execute),
+            None => role::pinned(execute),
+        })?;
+    }
+    if let Some(delay) = compiled.delay {
+        wake::due(compiled.queue, time::after(time::transaction_start(), delay));
+    }
+    Ok(call.no_row())
 }
 
 /// Evaluates the trigger's expressions without an executor, if they are that simple.
@@ -146,6 +144,16 @@ fn compiled(
     if let Some(known) = COMPILED.with(|compiled| compiled.borrow().get(&key).cloned()) {
         return Ok(known);
     }
+    let new = Rc::new(spi::connect(|| compile(firing, wanted))?);
+    COMPILED.with(|compiled| compiled.borrow_mut().insert(key, new.clone()));
+    Ok(new)
+}
+
+/// Must be called inside `spi::connect`.
+fn compile(
+    firing: &Firing,
+    wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>,
+) -> Result<Compiled, Error> {
     let wanted = wanted(firing)?;
     let queue = queue::open(wanted.queue)?;
     let form = if firing.for_each_row() { Form::Row } else { Form::Tables };
@@ -172,16 +180,14 @@ fn compiled(
         Some(role) => role::as_role(role, prepare),
         None => role::pinned(prepare),
     };
-    let new = Rc::new(Compiled {
+    Ok(Compiled {
         queue: wanted.queue,
         role: wanted.role,
         ignore_own: wanted.spec.ignore_own,
         delay,
         plan,
         simple,
-    });
-    COMPILED.with(|compiled| compiled.borrow_mut().insert(key, new.clone()));
-    Ok(new)
+    })
 }
 
 fn delay_micros(interval: &str) -> Option<Micros> {

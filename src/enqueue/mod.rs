@@ -12,7 +12,7 @@ use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros, interval_micros};
-use crate::pg::{Datum, array, spi};
+use crate::pg::{Datum, array};
 use crate::queue::limits::{check_interval, check_max_attempts, check_priority};
 use crate::raw_function;
 use pgrx::prelude::*;
@@ -65,7 +65,7 @@ fn enqueue_one(call: &Call) -> SqlResult<Datum> {
     let oid = required("queue", call.arg(0))?;
     let header = header_of(call)?;
     let payload = array::detoasted(required("payload", call.datum(1))?);
-    let ids = spi::connect(|| payload::insert(oid, &[payload], &header))?;
+    let ids = payload::insert(oid, &[payload], &header)?;
     Ok(Datum::from(ids[0]))
 }
 
@@ -76,7 +76,7 @@ fn enqueue_all(call: &Call) -> SqlResult<Datum> {
     let payloads = array::jsonb_elements(required("payloads", call.datum(1))?)
         .ok_or_else(|| Error::ArrayMismatch("payloads must not contain nulls".into()))?;
     let sink = RowSink::open_scalar(call);
-    for id in spi::connect(|| payload::insert(oid, &payloads, &header))? {
+    for id in payload::insert(oid, &payloads, &header)? {
         sink.put(&[Some(Datum::from(id))]);
     }
     Ok(call.null())

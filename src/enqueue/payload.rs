@@ -24,7 +24,7 @@ pub fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i6
     for run in payloads.chunk_by(|a, b| filled(&queue, *a).eq(filled(&queue, *b))) {
         let columns: Vec<&Column> = filled(&queue, run[0]).collect();
         if !insert_simply(&queue, &columns, run, header, &mut ids)? {
-            role::pinned(|| insert_alike(&queue, &columns, run, header, &mut ids))?;
+            spi::connect(|| role::pinned(|| insert_alike(&queue, &columns, run, header, &mut ids)))?;
         }
     }
     Ok(ids)
@@ -57,7 +57,7 @@ fn insert_simply(
     let plan = match known {
         Some(plan) => plan,
         None => {
-            let plan = role::pinned(|| simple_plan(queue, columns, header.state()));
+            let plan = spi::connect(|| role::pinned(|| simple_plan(queue, columns, header.state())));
             queue.enqueue_plans.borrow_mut().insert(place, plan.clone());
             plan
         }

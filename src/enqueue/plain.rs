@@ -3,6 +3,7 @@
 use crate::claim::{self, Move, floor};
 use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
+use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role, spi};
 use crate::queue::limits::{check_max_attempts, check_priority};
@@ -13,6 +14,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 raw_function!(before_change, note_change);
+raw_function!(needs_check, needs_check_row);
 raw_function!(check_ready, check_ready_row);
 raw_function!(check_moved, check_moved_row);
 
@@ -23,20 +25,18 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
     let firing = Firing::of(call)
         .filter(|firing| !firing.is_after())
         .ok_or_else(|| Error::TriggerUse("queue.before_change must be called as a BEFORE trigger".into()))?;
-    spi::connect(|| {
-        let Some(oid) = queue_of(firing.table()).filter(|oid| !claim::is_moving(*oid)) else {
-            return Ok(call.no_row());
-        };
-        match firing.event() {
-            Event::Insert => wake::enqueued(oid, &[queue::open(oid)?.lowest_next_id(); floor::PRIORITIES]),
-            Event::Update => {
-                wake::enqueued(oid, &floor::ALL);
-                wake::taken(oid, &floor::ALL);
-            }
-            _ => wake::taken(oid, &floor::ALL),
+    let Some(oid) = queue_of(firing.table()).filter(|oid| !claim::is_moving(*oid)) else {
+        return Ok(call.no_row());
+    };
+    match firing.event() {
+        Event::Insert => wake::enqueued(oid, &[queue::open(oid)?.lowest_next_id(); floor::PRIORITIES]),
+        Event::Update => {
+            wake::enqueued(oid, &floor::ALL);
+            wake::taken(oid, &floor::ALL);
         }
-        Ok(call.no_row())
-    })
+        _ => wake::taken(oid, &floor::ALL),
+    }
+    Ok(call.no_row())
 }
 
 thread_local! {
@@ -55,9 +55,19 @@ fn queue_of(table: Oid) -> Option<Oid> {
     if let Some(known) = QUEUES.with(|queues| queues.borrow().get(&table).copied()) {
         return known;
     }
-    let root = catalog::with_ancestors(table).last().copied().filter(|root| catalog::is_partitioned(*root));
+    let ancestors = spi::connect(|| catalog::with_ancestors(table));
+    let root = ancestors.last().copied().filter(|root| catalog::is_partitioned(*root));
     QUEUES.with(|queues| queues.borrow_mut().insert(table, root));
     root
+}
+
+/// `queue.needs_check`: is this ready row one for `check_ready`? One function instead of four comparisons,
+/// since Postgres reads the text of a WHEN clause at every statement.
+fn needs_check_row(call: &Call) -> SqlResult<Datum> {
+    let later = call.datum(0).is_some_and(|at| at.value() as Micros > time::transaction_start());
+    let priority = call.datum(1).map_or(0, |value| value.value() as i16);
+    let max_attempts = call.datum(2).map_or(1, |value| value.value() as i32);
+    Ok(Datum::from(later || !(0..=9).contains(&priority) || max_attempts < 1))
 }
 
 /// `queue.check_ready`: for a ready row that is out of range, or whose time has not come. A row cannot be
@@ -92,7 +102,7 @@ fn check_moved_row(call: &Call) -> SqlResult<Datum> {
         Firing::of(call).filter(|firing| !firing.is_after() && firing.for_each_row()).ok_or_else(|| {
             Error::TriggerUse("queue.check_moved must be called as a BEFORE ROW trigger".into())
         })?;
-    let Some(queue) = spi::connect(|| queue_of(firing.table())) else {
+    let Some(queue) = queue_of(firing.table()) else {
         return Ok(firing.unchanged_row());
     };
     if !claim::may_choose_state(queue) && !catalog::acts_for(catalog::owner_of(queue)) {

@@ -93,13 +93,13 @@ thread_local! {
     static WATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The queue behind a table, from the session's cache. Must be called inside `spi::connect`.
+/// The queue behind a table, from the session's cache.
 pub fn open(oid: Oid) -> Result<Rc<Queue>, Error> {
     forget_stale();
     if let Some(known) = KNOWN.with(|known| known.borrow().get(&oid).cloned()) {
         return Ok(known);
     }
-    let queue = Rc::new(load(oid)?);
+    let queue = Rc::new(spi::connect(|| load(oid))?);
     KNOWN.with(|known| known.borrow_mut().insert(oid, queue.clone()));
     Ok(queue)
 }

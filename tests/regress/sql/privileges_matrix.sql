@@ -47,7 +47,7 @@ INSERT INTO rule VALUES
     ('start_workers', 'superuser', $$SELECT queue.start_workers()$$),
     ('stop_workers', 'superuser', $$SELECT queue.stop_workers()$$),
     ('forget_dropped', 'nobody', NULL), ('announce_change', 'superuser', $$SELECT queue.announce_change()$$),
-    ('enqueue_from_trigger', 'trigger', NULL), ('enqueue_attached', 'trigger', NULL), ('before_change', 'trigger', NULL), ('check_ready', 'trigger', NULL), ('check_moved', 'trigger', NULL),
+    ('enqueue_from_trigger', 'trigger', NULL), ('enqueue_attached', 'trigger', NULL), ('before_change', 'trigger', NULL), ('needs_check', 'trigger', NULL), ('check_ready', 'trigger', NULL), ('check_moved', 'trigger', NULL),
     ('overview_rows', 'anyone', 'SELECT queue.overview_rows()'), ('activity_rows', 'anyone', 'SELECT queue.activity_rows()'), ('error_rows', 'anyone', 'SELECT queue.error_rows()'),
     ('wait', 'select', NULL), ('run', 'registrant', NULL);
 -- Every function of the schema has its row here.
