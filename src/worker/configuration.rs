@@ -51,6 +51,7 @@ pub fn load() -> Result<Option<Vec<Configured>>, Failure> {
             })
             .collect();
         for queue in &mut list {
+            // Not from the session's cache, which would look at the queue itself: it may be locked.
             queue.processor_missing =
                 queue.has_processor && (!queue.role_owns || processor::find(queue.oid).is_none());
         }
