@@ -23,6 +23,8 @@ worker_main!(queue_ext_scheduler, run);
 const UPKEEP_EVERY: Micros = 60_000_000;
 /// How often load is looked at while there is any.
 const BALANCE_EVERY: Micros = 1_000_000;
+/// A queue that is locked is looked at again after so long.
+const LOCKED_FOR: Micros = 200_000;
 /// Commits that find no worker wake the scheduler so often at most, each queue's.
 const ASKED_EVERY: Micros = 100_000;
 
@@ -152,6 +154,10 @@ impl Scheduler {
             }
             slot.target.fetch_min(queue.parallelism, SeqCst);
             slot.worker_failed.store(!queue.can_login, SeqCst);
+            // Whoever was not to run its jobs may have found them, and left them.
+            if !self.queues.contains(queue) {
+                self.shared.announce(place);
+            }
         }
         self.queues = queues;
         self.failed_roles.clear();
@@ -260,7 +266,13 @@ impl Scheduler {
     fn is_really_due(&self, slot: &QueueSlot) -> bool {
         // Taken before looking: what becomes due while we look lowers it again.
         slot.next_due.store(NEVER, SeqCst);
-        let due = looking::next_due(slot.oid()).ok().flatten().unwrap_or(now());
+        let due = match looking::next_due(slot.oid()) {
+            Ok(Some(due)) => due,
+            // Locked, by the transaction that is just making it, say.
+            Ok(None) => now() + LOCKED_FOR,
+            // If it cannot be read, it is for the worker to say why.
+            Err(_) => now(),
+        };
         slot.due_at(due);
         due <= now()
     }

@@ -89,8 +89,13 @@ impl Member {
                     }
                 }
                 Ok(None) => {
-                    // Unregistered, or registered by another role, since the scheduler looked.
+                    // Unregistered, registered by another role or gone, since the scheduler looked: it is
+                    // to look again.
+                    queue.retry.store(true, SeqCst);
                     queue.is_drained(begun);
+                    if let Some(database) = self.shared.database(self.database) {
+                        database.changed.store(true, SeqCst);
+                    }
                     self.shared.wake_scheduler(self.database);
                     break;
                 }
