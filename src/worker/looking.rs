@@ -1,6 +1,7 @@
 //! What the scheduler reads of the queues themselves: a glance each, as their owners and for reading only.
 //! So nobody else need be woken, or even started, to find that there is nothing to do.
 
+use crate::claim::glance;
 use crate::pg::failure::Failure;
 use crate::pg::time::Micros;
 use crate::pg::{Oid, interrupt, lock, role, spi};
@@ -28,6 +29,9 @@ fn look<R>(queue: Oid, read: impl FnOnce(&Queue) -> R) -> Result<Option<R>, Fail
 /// Ready jobs of a queue, counted up to a bound.
 pub fn count_waiting(queue: Oid, bound: i64) -> Result<i64, Failure> {
     let counted = look(queue, |queue| {
+        if let Some(count) = glance::count(queue, usize::try_from(bound).unwrap_or(0)) {
+            return count as i64;
+        }
         let sql = format!(
             "SELECT count(*) FROM (SELECT FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT $1) w",
             queue.table
@@ -40,6 +44,9 @@ pub fn count_waiting(queue: Oid, bound: i64) -> Result<i64, Failure> {
 /// Is there a job that may start now?
 pub fn has_ready(queue: Oid) -> Result<Option<bool>, Failure> {
     look(queue, |queue| {
+        if let Some(found) = glance::has_ready(queue) {
+            return found;
+        }
         let sql = format!("SELECT FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT 1", queue.table);
         !queue.plan(sql, &[]).execute(&[]).is_empty()
     })

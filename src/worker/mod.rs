@@ -20,12 +20,14 @@ pub mod launcher;
 pub mod looking;
 pub mod main_loop;
 pub mod names;
+pub mod polling;
 pub mod scheduler;
 pub mod shared;
 pub mod slots;
 pub mod staffing;
 pub mod turn;
 pub mod unshared;
+pub mod waking;
 pub mod watching;
 
 /// Whose process this is, for log lines and the like.

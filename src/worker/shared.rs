@@ -5,31 +5,20 @@
 //! may be used in commit and abort callbacks.
 
 pub use super::slots::{DatabaseSlot, QueueSlot, Waiter, WorkerSlot};
-use crate::pg::bgworker;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
-use crate::settings;
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 
 pub const MAX_WORKERS: usize = 64;
 pub const MAX_DATABASES: usize = 128;
 pub const MAX_QUEUES: usize = 1024;
-const MAX_WAITERS: usize = 256;
+pub const MAX_WAITERS: usize = 256;
 
 /// How long workers without work are not started after something found no place.
 const YIELD: Micros = 3_000_000;
 
 /// No time set.
 pub const NEVER: Micros = i64::MAX;
-
-/// Queues whose places a session remembers.
-const REMEMBERED: usize = 64;
-
-thread_local! {
-    /// Queue and place, at the queue's oid modulo the size: to be checked before use.
-    static PLACES: [Cell<(u32, u32)>; REMEMBERED] = const { [const { Cell::new((0, 0)) }; REMEMBERED] };
-}
 
 #[repr(C)]
 pub struct Shared {
@@ -45,11 +34,11 @@ pub struct Shared {
     /// No place at or after these was ever taken: nobody need look there.
     queues_end: AtomicUsize,
     workers_end: AtomicUsize,
-    waiters_end: AtomicUsize,
+    pub waiters_end: AtomicUsize,
     pub databases: [DatabaseSlot; MAX_DATABASES],
     pub queues: [QueueSlot; MAX_QUEUES],
     pub workers: [WorkerSlot; MAX_WORKERS],
-    waiters: [Waiter; MAX_WAITERS],
+    pub waiters: [Waiter; MAX_WAITERS],
     /// Guards taking places in the arrays above; held for a few stores only.
     lock: AtomicBool,
 }
@@ -83,18 +72,7 @@ impl Shared {
     }
 
     pub fn find_queue(&self, database: u32, queue: u32) -> Option<usize> {
-        let remembered = |places: &[Cell<(u32, u32)>; REMEMBERED]| {
-            let (known, place) = places[queue as usize % REMEMBERED].get();
-            let place = place as usize;
-            (known == queue && place < MAX_QUEUES && self.queues[place].is(database, queue)).then_some(place)
-        };
-        // In a commit callback the session may be at its end.
-        if let Ok(Some(place)) = PLACES.try_with(remembered) {
-            return Some(place);
-        }
-        let place = self.used_queues().iter().position(|slot| slot.is(database, queue))?;
-        let _ = PLACES.try_with(|places| places[queue as usize % REMEMBERED].set((queue, place as u32)));
-        Some(place)
+        self.used_queues().iter().position(|slot| slot.is(database, queue))
     }
 
     fn used_queues(&self) -> &[QueueSlot] {
@@ -233,96 +211,5 @@ impl Shared {
             worker.latch.wake();
         }
         idle.is_some()
-    }
-
-    /// Something on the queue became claimable: wakes one sleeping worker of its role, else its
-    /// scheduler if one more could be at work there, and all sessions that wait for the queue.
-    pub fn announce(&self, place: usize) {
-        let queue = &self.queues[place];
-        queue.bump();
-        if queue.waiters.load(SeqCst) > 0 {
-            for waiter in self.used_waiters() {
-                if waiter.queue_place.load(SeqCst) == place as u32 + 1 {
-                    waiter.latch.wake();
-                }
-            }
-        }
-        // While all that there may be are at work, a commit only reads. The scheduler is asked once, not by
-        // every commit that comes before it has looked.
-        if queue.is_served()
-            && self.has_room(queue, settings::max_workers())
-            && !self.wake_worker(queue)
-            && !queue.asked.load(SeqCst)
-            && !queue.asked.swap(true, SeqCst)
-        {
-            self.wake_scheduler(queue.database.load(SeqCst));
-        }
-    }
-
-    fn used_waiters(&self) -> &[Waiter] {
-        &self.waiters[..self.waiters_end.load(SeqCst).min(MAX_WAITERS)]
-    }
-
-    /// Wakes one sleeping worker of the queue's role; false if none sleeps.
-    pub fn wake_worker(&self, queue: &QueueSlot) -> bool {
-        let (database, role) = (queue.database.load(SeqCst), queue.role.load(SeqCst));
-        self.workers().iter().any(|worker| {
-            let woken = worker.database.load(SeqCst) == database
-                && worker.role.load(SeqCst) == role
-                && worker.generation.load(SeqCst) != 0
-                && worker.sleeping.load(SeqCst)
-                && worker.sleeping.compare_exchange(true, false, SeqCst, SeqCst).is_ok();
-            if woken {
-                worker.latch.wake();
-            }
-            woken
-        })
-    }
-
-    pub fn wake_scheduler(&self, database: u32) {
-        if let Some(slot) = self.database(database) {
-            slot.scheduler.wake();
-        }
-    }
-
-    /// The configuration of a database changed: launcher and scheduler look again.
-    pub fn announce_change(&self, database: u32) {
-        if let Some(slot) = self.database(database) {
-            slot.changed.store(true, SeqCst);
-            slot.scheduler.wake();
-        }
-        self.rescan.store(true, SeqCst);
-        self.launcher.wake();
-    }
-
-    /// Registers the calling session as waiting for a queue. Takes over the entry of a session that
-    /// was terminated while it waited.
-    pub fn take_waiter(&self, place: usize) -> Option<&Waiter> {
-        let (index, waiter) = self.waiters.iter().enumerate().find(|(_, waiter)| {
-            let pid = waiter.pid.load(SeqCst);
-            // Only one session may take it over: the one that finds the dead one's number first.
-            if pid != 0
-                && !bgworker::is_alive(pid)
-                && waiter.pid.compare_exchange(pid, 0, SeqCst, SeqCst).is_ok()
-            {
-                self.release_waiter(waiter);
-            }
-            waiter.queue_place.compare_exchange(0, place as u32 + 1, SeqCst, SeqCst).is_ok()
-        })?;
-        self.waiters_end.fetch_max(index + 1, SeqCst);
-        waiter.pid.store(bgworker::my_pid(), SeqCst);
-        waiter.latch.take();
-        self.queues[place].waiters.fetch_add(1, SeqCst);
-        Some(waiter)
-    }
-
-    pub fn release_waiter(&self, waiter: &Waiter) {
-        let place = waiter.queue_place.load(SeqCst);
-        waiter.latch.release();
-        waiter.pid.store(0, SeqCst);
-        if place != 0 {
-            self.queues[place as usize - 1].waiters.fetch_sub(1, SeqCst);
-            waiter.queue_place.store(0, SeqCst);
-        }
     }
 }
