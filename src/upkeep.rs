@@ -242,7 +242,15 @@ fn complain(queue: &Queue, slot: Option<&QueueSlot>, unmovable: &[Unmovable]) {
 }
 
 /// When the next row of any kind becomes due, or those passed over are tried again.
-pub fn next_due(queue: &Queue) -> Micros {
+fn next_due(queue: &Queue) -> Micros {
+    role::as_role(queue.owner, || {
+        let _order = role::Planner::by_index();
+        earliest(queue)
+    })
+}
+
+/// The same; to be called as the queue's owner.
+pub fn earliest(queue: &Queue) -> Micros {
     let passed_over = queue.passed_over.borrow();
     let first = |number: usize, column: &str| {
         format!(
@@ -255,11 +263,8 @@ pub fn next_due(queue: &Queue) -> Micros {
     let sql =
         format!("SELECT {}, {}, {}", first(1, "run_at"), first(2, "lease_until"), first(3, "finished_at"));
     let args = passed_over.ids.each_ref().map(|ids| spi::arg(ids.clone()));
-    role::as_role(queue.owner, || {
-        let _order = role::Planner::by_index();
-        let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
-        let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
-        let forgotten = queue.options.keep_done.map_or(NEVER, |keep| at(3).saturating_add(keep));
-        at(1).min(at(2)).min(forgotten).min(passed_over.until)
-    })
+    let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
+    let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
+    let forgotten = queue.options.keep_done.map_or(NEVER, |keep| at(3).saturating_add(keep));
+    at(1).min(at(2)).min(forgotten).min(passed_over.until)
 }

@@ -7,6 +7,7 @@
 //! security applies to the caller, the take runs as the caller.
 
 pub mod floor;
+pub mod glance;
 pub mod native;
 mod put;
 pub mod safety;

@@ -170,10 +170,11 @@ pub fn report_name(name: &str) {
     }
 }
 
-/// Sends this process's statistics, outside a transaction.
-pub fn report_statistics() {
+/// Sends this process's statistics, outside a transaction. Postgres takes them once a second at most;
+/// true: some are left.
+pub fn report_statistics() -> bool {
     // SAFETY: rate-limited by Postgres itself.
-    unsafe { pg_sys::pgstat_report_stat(false) };
+    unsafe { pg_sys::pgstat_report_stat(false) != 0 }
 }
 
 pub fn my_pid() -> i32 {

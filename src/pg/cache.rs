@@ -1,4 +1,4 @@
-//! Being told when something cached about a table or a schema may have changed.
+//! Being told when something cached about a table, a schema, a function or a role may have changed.
 
 use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::prelude::*;
@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 thread_local! {
     static STALE: RefCell<Vec<Oid>> = const { RefCell::new(Vec::new()) };
     static ALL_STALE: Cell<bool> = const { Cell::new(false) };
+    static CODE_GENERATION: Cell<u64> = const { Cell::new(0) };
 }
 
 const MOST_REMEMBERED: usize = 1000;
@@ -33,16 +34,26 @@ unsafe extern "C-unwind" fn schema_changed(_arg: Datum, _cache: i32, _hash: u32)
     ALL_STALE.set(true);
 }
 
+#[pg_guard]
+unsafe extern "C-unwind" fn code_changed(_arg: Datum, _cache: i32, _hash: u32) {
+    CODE_GENERATION.set(CODE_GENERATION.get() + 1);
+}
+
+/// Changes when a function, its schema, a role or a membership does, anywhere in the database.
+pub fn code_generation() -> u64 {
+    CODE_GENERATION.get()
+}
+
 /// Registers the callbacks; once in a process.
 pub fn watch() {
+    use pg_sys::SysCacheIdentifier::{AUTHMEMMEMROLE, AUTHOID, NAMESPACEOID, PROCOID};
     // SAFETY: the callbacks are static and only touch this thread's own memory, without Postgres calls.
     unsafe {
+        for cache in [PROCOID, NAMESPACEOID, AUTHOID, AUTHMEMMEMROLE] {
+            pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(code_changed), Datum::from(0));
+        }
         pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), Datum::from(0));
-        pg_sys::CacheRegisterSyscacheCallback(
-            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
-            Some(schema_changed),
-            Datum::from(0),
-        );
+        pg_sys::CacheRegisterSyscacheCallback(NAMESPACEOID as i32, Some(schema_changed), Datum::from(0));
     }
 }
 

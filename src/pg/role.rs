@@ -86,16 +86,37 @@ impl Settings {
     }
 }
 
-/// Puts the session back as it was after login. Must be called inside `spi::connect`.
+/// What SET SESSION AUTHORIZATION DEFAULT, RESET ROLE, RESET ALL and pg_advisory_unlock_all do, without
+/// parsing them. Outside a transaction, so nothing takes it back.
 pub fn reset_session() {
-    for statement in [
-        "SET SESSION AUTHORIZATION DEFAULT",
-        "RESET ALL",
-        "SELECT pg_catalog.pg_advisory_unlock_all()",
-        "DISCARD TEMP",
-    ] {
-        super::spi::run_kept(statement, &[], &[]);
+    // SAFETY: constant names; no value stands for the one after login, which needs no catalog. The lock
+    // manager releases session locks outside transactions, too, as it does when a session ends.
+    unsafe {
+        for name in [c"session_authorization", c"role"] {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                std::ptr::null(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+            );
+        }
+        pg_sys::ResetAllOptions();
+        pg_sys::LockReleaseSession(pg_sys::USER_LOCKMETHOD as pg_sys::LOCKMETHODID);
     }
+}
+
+/// Has this session ever had temporary tables?
+pub fn has_temporary_tables() -> bool {
+    let (mut tables, mut toast) = (Oid::INVALID, Oid::INVALID);
+    // SAFETY: writes the two oids.
+    unsafe { pg_sys::GetTempNamespaceState(&mut tables, &mut toast) };
+    tables != Oid::INVALID
+}
+
+/// DISCARD TEMP. In a transaction.
+pub fn drop_temporary_tables() {
+    // SAFETY: does nothing if there are none.
+    unsafe { pg_sys::ResetTempTableNamespace() };
 }
 
 /// Steers the planner while it lives. Plans here are made once, often over an empty table, and kept:

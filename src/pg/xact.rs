@@ -81,6 +81,19 @@ pub fn require_writable(command: &'static std::ffi::CStr) {
     }
 }
 
+/// How many transactions that could change anything have ended, one way or the other, as of now. Whoever
+/// takes a snapshot after reading this sees what they did.
+pub fn ended() -> u64 {
+    // SAFETY: a counter in shared memory, changed under a lock; read whole, as it is aligned.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let variables = pg_sys::ShmemVariableCache;
+        #[cfg(not(feature = "pg15"))]
+        let variables = pg_sys::TransamVariables;
+        (&raw const (*variables).xactCompletionCount).read_volatile()
+    }
+}
+
 /// Starts a transaction in a background worker, with a snapshot. READ COMMITTED and read-write, whatever
 /// defaults the role or the database has: a claim relies on it.
 pub fn begin() {

@@ -51,7 +51,7 @@ impl Report {
 
 /// Told what a batch is doing, and asked which job is to be stopped.
 pub trait Observer {
-    fn claimed(&mut self, jobs: &[Taken]);
+    fn claimed(&mut self, queue: &Queue, processor: &Processor, jobs: &[Taken]);
     fn starting(&mut self, job: &Taken);
     /// The job that an admin cancelled, if any.
     fn cancelled(&self) -> Option<i64>;
@@ -67,7 +67,7 @@ pub struct Unobserved {
 }
 
 impl Observer for Unobserved {
-    fn claimed(&mut self, _: &[Taken]) {}
+    fn claimed(&mut self, _: &Queue, _: &Processor, _: &[Taken]) {}
     fn starting(&mut self, _: &Taken) {}
     fn cancelled(&self) -> Option<i64> {
         None
@@ -87,7 +87,7 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
     if jobs.is_empty() {
         return Report::default();
     }
-    observer.claimed(&jobs);
+    observer.claimed(queue, processor, &jobs);
     let mut batch = Batch {
         queue,
         processor,

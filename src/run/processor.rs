@@ -2,9 +2,11 @@
 
 use crate::pg::interrupt::StatementTimer;
 use crate::pg::spi::{self, Plan};
-use crate::pg::{Datum, Oid, array};
+use crate::pg::{Datum, Oid, array, cache, role};
 use crate::queue::{self, Queue};
 use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,37 +35,77 @@ pub struct Processor {
     pub registration: String,
 }
 
-// By oid first, which follows a rename; by name after a restore, when the oid is gone. Either way the
-// argument must be what this queue holds; a function found by name must belong to somebody whose code
-// the role runs anyway, since whoever may create functions in the schema could have put it there.
-const FIND: &str = "
-    SELECT quote_ident(n.nspname) || '.' || quote_ident(f.proname), p.shape, p.role::oid, p.batch_size,
-           p.parallelism, p.load_balanced,
-           ceil(extract(epoch FROM p.timeout) * 1000)::float8, r.typcategory = 'A', f.prorettype = 'void'::regtype,
-           p.xmin::text
-    FROM queue.processors p
-    JOIN pg_class c ON c.oid = p.queue
-    JOIN pg_type t ON t.oid = c.reltype
-    JOIN pg_proc f ON f.pronargs = 1
-                  AND f.proargtypes[0] = CASE p.shape WHEN 'job' THEN t.oid ELSE t.typarray END
-    JOIN pg_namespace n ON n.oid = f.pronamespace
-    JOIN pg_type r ON r.oid = f.prorettype
-    JOIN pg_roles r2 ON r2.oid = p.role::oid
-    WHERE p.queue = $1
-      AND (f.oid = p.processor_oid
-           OR (quote_ident(n.nspname) || '.' || quote_ident(f.proname) = p.processor
-               AND (pg_has_role(r2.oid, f.proowner, 'USAGE')
-                    OR (SELECT o.rolsuper FROM pg_roles o WHERE o.oid = f.proowner))))
-    ORDER BY f.oid = p.processor_oid DESC
-    LIMIT 1";
+/// The argument must be what this queue holds, however the function is found.
+macro_rules! find_function {
+    ($which:literal) => {
+        concat!(
+            "SELECT quote_ident(n.nspname) || '.' || quote_ident(f.proname), p.shape, p.role::oid, p.batch_size,
+                    p.parallelism, p.load_balanced, ceil(extract(epoch FROM p.timeout) * 1000)::float8,
+                    r.typcategory = 'A', f.prorettype = 'void'::regtype, p.xmin::text
+             FROM queue.processors p
+             JOIN pg_class c ON c.oid = p.queue
+             JOIN pg_type t ON t.oid = c.reltype
+             JOIN pg_authid a ON a.oid = p.role::oid
+             JOIN pg_proc f ON f.pronargs = 1
+                           AND f.proargtypes[0] = CASE p.shape WHEN 'job' THEN t.oid ELSE t.typarray END
+             JOIN pg_namespace n ON n.oid = f.pronamespace
+             JOIN pg_type r ON r.oid = f.prorettype
+             WHERE p.queue = $1 AND ",
+            $which
+        )
+    };
+}
+
+/// Follows a rename.
+const BY_OID: &str = find_function!("f.oid = p.processor_oid");
+
+/// After a restore, when the oid is gone. The function must belong to somebody whose code the role runs
+/// anyway, since whoever may create functions in the schema could have put it there.
+const BY_NAME: &str = find_function!(
+    "f.proname = (parse_ident(p.processor))[2]
+     AND quote_ident(n.nspname) || '.' || quote_ident(f.proname) = p.processor
+     AND (pg_has_role(a.oid, f.proowner, 'USAGE')
+          OR (SELECT o.rolsuper FROM pg_authid o WHERE o.oid = f.proowner))"
+);
+
+thread_local! {
+    /// What `current` found, and the generation of functions and roles it was found in.
+    static KNOWN: RefCell<HashMap<Oid, (u64, Rc<Processor>)>> = RefCell::new(HashMap::new());
+}
+
+/// The same as `find`, from the session's cache: looked for again when the registration, or any function
+/// or role, has changed. Must be called inside `spi::connect`.
+pub fn current(queue: &Queue) -> Option<Rc<Processor>> {
+    let registration = queue.registration.as_ref()?;
+    let generation = cache::code_generation();
+    let known = KNOWN.with(|known| known.borrow().get(&queue.oid).cloned());
+    if let Some((found_in, processor)) = known
+        && found_in == generation
+        && processor.registration == *registration
+    {
+        return Some(processor);
+    }
+    let found = Rc::new(find(queue.oid)?);
+    KNOWN.with(|known| {
+        let mut known = known.borrow_mut();
+        // Nothing found in another generation is of use any more.
+        known.retain(|_, (found_in, _)| *found_in == generation);
+        known.insert(queue.oid, (generation, found.clone()));
+    });
+    Some(found)
+}
 
 /// The queue's processor; `None` if none is registered or its function is gone. Must be called inside
 /// `spi::connect`.
 pub fn find(queue: Oid) -> Option<Processor> {
-    let rows = queue::as_extension(|| spi::run_kept(FIND, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
-    if rows.is_empty() {
-        return None;
-    }
+    let rows = queue::as_extension(|| {
+        // Planned over tables that are mostly empty, and kept.
+        let _planner = role::Planner::by_index();
+        [BY_OID, BY_NAME]
+            .iter()
+            .map(|sql| spi::run_kept(sql, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]))
+            .find(|rows| !rows.is_empty())
+    })?;
     let shape: String = rows.get(0, 2)?;
     Some(Processor {
         function: rows.get(0, 1)?,

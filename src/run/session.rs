@@ -6,10 +6,11 @@ use crate::claim::Taken;
 use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::failure::{Failure, catch};
-use crate::pg::{Datum, Oid, catalog, interrupt, spi, xact};
+use crate::pg::{Datum, Oid, catalog, interrupt, role, spi, xact};
 use crate::queue::Queue;
 use crate::{queue, raw_function, upkeep};
 use pgrx::pg_sys;
+use std::rc::Rc;
 
 raw_function!(run, run_here);
 
@@ -38,6 +39,18 @@ impl Session for Worker {
     }
 }
 
+impl Worker {
+    /// Puts the session back as it was after login: what the code of one queue has set (a role, a
+    /// search_path, temporary tables, advisory locks) is not for the next queue's. Outside a transaction.
+    pub fn reset(&self) -> Result<(), Failure> {
+        catch(role::reset_session)?;
+        if role::has_temporary_tables() {
+            self.transaction(role::drop_temporary_tables)?;
+        }
+        Ok(())
+    }
+}
+
 /// A procedure at the top level: inside its SPI connection, a transaction is always open. An error of
 /// `work` itself is the caller's and is raised; only what the commit raises is returned.
 struct Procedure;
@@ -57,9 +70,9 @@ struct Noting<'a> {
 }
 
 impl Observer for Noting<'_> {
-    fn claimed(&mut self, jobs: &[Taken]) {
+    fn claimed(&mut self, queue: &Queue, processor: &Processor, jobs: &[Taken]) {
         self.ids = jobs.iter().map(|job| job.id).collect();
-        self.inner.claimed(jobs);
+        self.inner.claimed(queue, processor, jobs);
     }
     fn starting(&mut self, job: &Taken) {
         self.inner.starting(job);
@@ -75,70 +88,103 @@ impl Observer for Noting<'_> {
     }
 }
 
-/// Runs one batch. If its commit fails (a deferred constraint), its jobs are run again one by one, each
-/// in a transaction of its own, so that again only the failing one is rolled back.
+/// A batch that was run.
+pub struct Ran {
+    pub report: Report,
+    /// Most jobs it could have claimed.
+    pub limit: i64,
+    pub processor: Rc<Processor>,
+}
+
+/// Runs one batch of as many jobs as `limit` says. `None`: there is nothing to do for this session's user
+/// here; the queue was dropped, its processor unregistered or registered by another role, say. If the
+/// commit fails (a deferred constraint), its jobs are run again one by one, each in a transaction of its
+/// own, so that again only the failing one is rolled back.
 pub fn run_batch(
     session: &impl Session,
     queue: Oid,
-    processor: &Processor,
-    limit: i64,
+    limit: &dyn Fn(&Processor) -> i64,
+    observer: &mut dyn Observer,
+) -> Result<Option<Ran>, Failure> {
+    let mut noting = Noting { ids: Vec::new(), inner: observer };
+    let mut chosen = None;
+    let choose = &mut |processor: &Rc<Processor>| {
+        let limit = limit(processor);
+        chosen = Some((limit, processor.clone()));
+        Claim::Next(limit)
+    };
+    let outcome = run_claim(session, queue, choose, &mut noting);
+    let Noting { ids, inner } = noting;
+    let (Some((limit, processor)), true) = (chosen, outcome.is_ok() || !ids.is_empty()) else {
+        return outcome.map(|_| None);
+    };
+    let report = match outcome {
+        Ok(report) => report.unwrap_or_default(),
+        Err(failure) => run_again(session, queue, &ids, &failure, inner)?,
+    };
+    Ok(Some(Ran { report, limit, processor }))
+}
+
+/// What can be had of a batch whose commit failed.
+fn run_again(
+    session: &impl Session,
+    queue: Oid,
+    ids: &[i64],
+    failure: &Failure,
     observer: &mut dyn Observer,
 ) -> Result<Report, Failure> {
-    let mut noting = Noting { ids: Vec::new(), inner: observer };
-    let failure = match run_claim(session, queue, processor, Claim::Next(limit), &mut noting) {
-        Ok(report) => return Ok(report),
-        Err(failure) => failure,
-    };
-    let Noting { ids, inner } = noting;
-    match ids.as_slice() {
-        [] => Err(failure),
-        [id] => run_failed(session, queue, *id, &failure, inner),
-        _ => {
-            let mut total = Report::default();
-            let mut last = Ok(());
-            // One that cannot even be put among the failed ones does not keep the others from their turn.
-            for id in ids {
-                match run_alone(session, queue, processor, id, inner) {
-                    Ok(report) => total.add(&report),
-                    Err(failure) => last = Err(failure),
-                }
-            }
-            last.map(|()| total)
+    if let [id] = ids {
+        return run_failed(session, queue, *id, failure, observer);
+    }
+    let mut total = Report::default();
+    let mut last = Ok(());
+    // One that cannot even be put among the failed ones does not keep the others from their turn.
+    for id in ids {
+        match run_alone(session, queue, *id, observer) {
+            Ok(report) => total.add(&report),
+            Err(failure) => last = Err(failure),
         }
     }
+    last.map(|()| total)
 }
 
 /// Runs one job in its own transaction; a failing commit is a failed attempt.
 pub fn run_alone(
     session: &impl Session,
     queue: Oid,
-    processor: &Processor,
     id: i64,
     observer: &mut dyn Observer,
 ) -> Result<Report, Failure> {
-    run_claim(session, queue, processor, Claim::Job(id), observer)
-        .or_else(|failure| run_failed(session, queue, id, &failure, observer))
+    match run_claim(session, queue, &mut |_| Claim::Job(id), observer) {
+        Ok(report) => Ok(report.unwrap_or_default()),
+        Err(failure) => run_failed(session, queue, id, &failure, observer),
+    }
 }
 
 fn run_claim(
     session: &impl Session,
     queue: Oid,
-    processor: &Processor,
-    claim: Claim,
+    choose: &mut dyn FnMut(&Rc<Processor>) -> Claim,
     observer: &mut dyn Observer,
-) -> Result<Report, Failure> {
-    session.transaction(|| match queue::open(queue) {
-        Ok(queue) if may_run(&queue, processor) => {
-            queue.locked().map_or_else(|_| Report::default(), |q| batch::run(&q, processor, claim, observer))
-        }
-        // Dropped, unregistered or registered anew since we looked: nothing to do here.
-        _ => Report::default(),
+) -> Result<Option<Report>, Failure> {
+    session.transaction(|| {
+        let queue = open_to_run(queue)?;
+        let processor = processor_of_mine(&queue)?;
+        Some(batch::run(&queue, &processor, choose(&processor), observer))
     })
 }
 
-/// Is this still the queue's processor, and does its role still act for the queue's owner?
-fn may_run(queue: &Queue, processor: &Processor) -> bool {
-    queue.registration.as_ref() == Some(&processor.registration) && catalog::acts_for(queue.owner)
+/// The queue with its definition locked, if the session's user acts for its owner: nobody waits for a
+/// lock on a table that is none of his business.
+fn open_to_run(queue: Oid) -> Option<Rc<Queue>> {
+    let queue = queue::open(queue).ok().filter(|queue| catalog::acts_for(queue.owner))?;
+    queue.registration.as_ref()?;
+    queue.locked().ok().filter(|queue| catalog::acts_for(queue.owner))
+}
+
+/// The queue's processor, if the session's user registered it.
+pub fn processor_of_mine(queue: &Queue) -> Option<Rc<Processor>> {
+    processor::current(queue).filter(|processor| processor.role == catalog::session_user())
 }
 
 fn run_failed(
@@ -210,25 +256,24 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
     let mut claimed = 0;
     loop {
         // In a connection of its own, like each batch: what it reads is freed at once.
-        let (found, more_due) = spi::connect(|| -> Result<(Option<Processor>, bool), Error> {
+        let (paused, more_due) = spi::connect(|| -> Result<(bool, bool), Error> {
             let known = queue::open(oid)?.locked()?;
-            if known.options.paused {
-                return Ok((None, false));
-            }
-            let more_due = upkeep::is_due(&known) && upkeep::step(&known).more;
-            Ok((processor::find(oid), more_due))
+            let paused = known.options.paused;
+            Ok((paused, !paused && upkeep::is_due(&known) && upkeep::step(&known).more))
         })?;
-        let Some(processor) = found else { return Ok(claimed) };
+        if paused {
+            return Ok(claimed);
+        }
         // What upkeep moved is committed before the next step, and before the batch begins.
         spi::commit();
         if more_due {
             interrupt::check();
             continue;
         }
-        let limit = i64::from(processor.batch_size).min(most - claimed);
-        let report =
-            run_batch(&Procedure, oid, &processor, limit, &mut Unobserved { owns_interrupts: false })
-                .map_err(|failure| failure.report())?;
+        let limit = |processor: &Processor| i64::from(processor.batch_size).min(most - claimed);
+        let ran = run_batch(&Procedure, oid, &limit, &mut Unobserved { owns_interrupts: false })
+            .map_err(|failure| failure.report())?;
+        let Some(Ran { report, .. }) = ran else { return Ok(claimed) };
         claimed += (report.claimed - report.returned) as i64;
         if claimed >= most {
             return Ok(claimed);

@@ -15,7 +15,6 @@ use crate::pg::{Oid, role, spi};
 use crate::queue::statements::Which;
 use crate::queue::{self, Queue};
 use crate::run::batch::{Observer, Report};
-use crate::run::processor::Processor;
 use crate::run::session::{self, Session, Worker};
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering::SeqCst;
@@ -24,22 +23,24 @@ const SERVER_DIED: &str = "the server went down while this job ran alone";
 const WORKER_DIED: &str = "the worker was terminated while this job ran alone";
 const NEXT: &str = "ORDER BY priority, id LIMIT 1";
 
-/// Runs the next job alone. Claims nothing while another worker of the database is doing so.
+/// Runs the next job alone. Claims nothing while another worker of the database is doing so. `None`: the
+/// queue is not ours to run.
 pub fn run_one(
     shared: &Shared,
     place: usize,
     slot: &QueueSlot,
     oid: Oid,
-    processor: &Processor,
     observer: &mut dyn Observer,
-) -> Result<Report, Failure> {
-    let Some(database) = shared.database(slot.database.load(SeqCst)) else {
-        return Ok(Report::default());
+) -> Result<Option<Report>, Failure> {
+    let is_mine = Worker
+        .transaction(|| queue::open(oid).is_ok_and(|queue| session::processor_of_mine(&queue).is_some()))?;
+    let Some(database) = shared.database(slot.database.load(SeqCst)).filter(|_| is_mine) else {
+        return Ok(None);
     };
     if database.careful_owner.compare_exchange(0, place as u32 + 1, SeqCst, SeqCst).is_err() {
         crate::pg::latch::sleep(Some(10));
         // Not empty, only not ours to run now.
-        return Ok(Report { claimed: 1, returned: 1, ..Report::default() });
+        return Ok(Some(Report { claimed: 1, returned: 1, ..Report::default() }));
     }
     let since_start = (database.careful_queue.load(SeqCst) == oid.to_u32()).then(|| Suspect {
         id: database.careful_job.load(SeqCst),
@@ -52,7 +53,7 @@ pub fn run_one(
         database.careful_queue.store(oid.to_u32(), SeqCst);
         database.careful_job.store(id, SeqCst);
         mark(oid, id)?;
-        let mut report = session::run_alone(&Worker, oid, processor, id, observer)?;
+        let mut report = session::run_alone(&Worker, oid, id, observer)?;
         unmark(oid, id)?;
         report.failed += convicted.failed;
         // Claimed by a client in the meantime: look again.
@@ -61,7 +62,7 @@ pub fn run_one(
     });
     slot.careful_left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok();
     database.careful_owner.store(0, SeqCst);
-    outcome
+    outcome.map(Some)
 }
 
 /// The job last marked since the server started.

@@ -17,13 +17,17 @@ pub mod careful;
 pub mod configuration;
 pub mod control;
 pub mod launcher;
+pub mod looking;
 pub mod main_loop;
 pub mod names;
+pub mod polling;
 pub mod scheduler;
 pub mod shared;
 pub mod slots;
 pub mod staffing;
+pub mod turn;
 pub mod unshared;
+pub mod waking;
 pub mod watching;
 
 /// Whose process this is, for log lines and the like.

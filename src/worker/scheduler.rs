@@ -3,12 +3,12 @@
 
 use super::SCHEDULER;
 use super::configuration::{Configured, load};
+use super::looking;
 use super::shared::{DatabaseSlot, NEVER, QueueSlot, Shared};
 use super::staffing::Started;
 use crate::pg::bgworker;
-use crate::pg::failure::Failure;
 use crate::pg::time::{Micros, now};
-use crate::pg::{Oid, catalog, interrupt, latch, lock, role, shmem, spi};
+use crate::pg::{Oid, catalog, interrupt, latch, shmem, spi};
 use crate::queue;
 use crate::run::balance::{self, Load};
 use crate::run::session::{Session, Worker};
@@ -19,18 +19,17 @@ use std::sync::atomic::Ordering::SeqCst;
 
 worker_main!(queue_ext_scheduler, run);
 
-/// Counting what waits takes so long at most.
-const MOST_COUNTING_MS: i32 = 200;
-/// Every queue's upkeep is looked after at least so often, in case a due time was lost.
-const UPKEEP_EVERY: Micros = 60_000_000;
 /// How often load is looked at while there is any.
 const BALANCE_EVERY: Micros = 1_000_000;
+/// Commits that find no worker wake the scheduler so often at most, each queue's.
+pub const ASKED_EVERY: Micros = 100_000;
 
 fn run() {
     let start = bgworker::my_start();
     bgworker::accept_signals();
     bgworker::connect(pgrx::pg_sys::Oid::from(start.database), Oid::INVALID);
     bgworker::report_name(SCHEDULER);
+    bgworker::report_activity(None);
     match shmem::get() {
         Some(shared) => match shared.take_database(start.database) {
             Some(slot) => Scheduler::new(shared, slot, start.database).serve(),
@@ -50,8 +49,11 @@ pub struct Scheduler {
     pub failed_roles: HashMap<u32, Micros>,
     /// Ready jobs and finished jobs of each queue at the last look.
     loads: HashMap<u32, (i64, u64)>,
-    polled: Micros,
-    kept_up: Micros,
+    pub polled: Micros,
+    /// Transactions that had ended at the last poll; `None`: look anyway.
+    pub ended: Option<u64>,
+    pub listened: Micros,
+    pub kept_up: Micros,
     balanced: Micros,
 }
 
@@ -85,6 +87,8 @@ impl Scheduler {
             failed_roles: HashMap::new(),
             loads: HashMap::new(),
             polled: now(),
+            ended: None,
+            listened: 0,
             kept_up: now(),
             balanced: 0,
         }
@@ -105,12 +109,12 @@ impl Scheduler {
                     }
                 }
             }
+            self.listen();
             self.poll();
             self.mind_the_time();
             self.balance();
             self.reap();
             let short_of_workers = self.staff();
-            bgworker::report_activity(None);
             bgworker::report_statistics();
             latch::sleep(Some(self.nap_ms(short_of_workers)));
         }
@@ -146,6 +150,10 @@ impl Scheduler {
             }
             slot.target.fetch_min(queue.parallelism, SeqCst);
             slot.worker_failed.store(!queue.can_login, SeqCst);
+            // Whoever was not to run its jobs may have found them, and left them.
+            if !self.queues.contains(queue) {
+                self.shared.announce(place);
+            }
         }
         self.queues = queues;
         self.failed_roles.clear();
@@ -178,43 +186,6 @@ impl Scheduler {
         self.shared.find_queue(self.database, queue.oid.to_u32()).map(|place| &self.shared.queues[place])
     }
 
-    /// The safety net: what became claimable without a commit of ours (COMMIT PREPARED, replication).
-    fn poll(&mut self) {
-        let time = now();
-        if time - self.polled > settings::poll_interval_ms() * 1000 {
-            self.polled = time;
-            // A function made again, or a role allowed to log in, announces nothing.
-            if self.queues.iter().any(|queue| queue.processor_missing || !queue.can_login) {
-                self.slot.changed.store(true, SeqCst);
-            }
-            for (place, slot) in self.shared.queues_of(self.database) {
-                if slot.has_processor.load(SeqCst) && !slot.paused.load(SeqCst) && !slot.has_work() {
-                    self.shared.announce(place);
-                }
-            }
-        }
-        if time - self.kept_up > UPKEEP_EVERY {
-            self.kept_up = time;
-            for (_, slot) in self.shared.queues_of(self.database) {
-                slot.due_at(0);
-            }
-        }
-    }
-
-    /// Asks for the upkeep of queues on which something is due.
-    fn mind_the_time(&self) {
-        let time = now();
-        for (_, slot) in self.shared.queues_of(self.database) {
-            if slot.next_due.load(SeqCst) <= time
-                && slot.role.load(SeqCst) != 0
-                && !slot.worker_failed.load(SeqCst)
-            {
-                slot.upkeep_wanted.store(true, SeqCst);
-                self.shared.wake_worker(slot);
-            }
-        }
-    }
-
     /// Sets how many workers each load-balanced queue may have.
     fn balance(&mut self) {
         let time = now();
@@ -230,7 +201,7 @@ impl Scheduler {
                 continue;
             }
             let bound = i64::from(queue.parallelism * queue.batch_size) * 4;
-            let Ok(waiting) = count_waiting(queue.oid, bound) else {
+            let Ok(waiting) = looking::count_waiting(queue.oid, bound) else {
                 continue;
             };
             let done = slot.done.total() + slot.failed.total();
@@ -254,31 +225,13 @@ impl Scheduler {
             if slot.active.load(SeqCst) > 0 || slot.has_work() {
                 until = until.min(time + BALANCE_EVERY);
             }
+            if slot.asked.load(SeqCst) {
+                until = until.min(self.listened + ASKED_EVERY);
+            }
         }
         if short_of_workers || self.slot.changed.load(SeqCst) {
             until = until.min(time + 250_000);
         }
         ((until - time) / 1000).clamp(1, 60_000)
     }
-}
-
-/// Ready jobs of a queue, counted up to a bound. Never as superuser: planning a query runs the table
-/// owner's index expressions.
-fn count_waiting(queue: Oid, bound: i64) -> Result<i64, Failure> {
-    Worker.transaction(|| {
-        // Neither a lock nor the owner's code may hold up the scheduler of all.
-        if !lock::try_for_reading(queue) {
-            return 0;
-        }
-        let Ok(queue) = queue::open(queue) else { return 0 };
-        let _timer = interrupt::StatementTimer::start(Some(MOST_COUNTING_MS));
-        let sql = format!(
-            "SELECT count(*) FROM (SELECT FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT $1) w",
-            queue.table
-        );
-        role::as_restricted(queue.owner, || {
-            let _planner = role::Planner::by_index();
-            queue.plan(sql, &[pgrx::pg_sys::INT8OID]).execute(&[spi::arg(bound)]).get(0, 1).unwrap_or(0)
-        })
-    })
 }

@@ -5,15 +5,14 @@
 //! may be used in commit and abort callbacks.
 
 pub use super::slots::{DatabaseSlot, QueueSlot, Waiter, WorkerSlot};
-use crate::pg::bgworker;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 
 pub const MAX_WORKERS: usize = 64;
 pub const MAX_DATABASES: usize = 128;
 pub const MAX_QUEUES: usize = 1024;
-const MAX_WAITERS: usize = 256;
+pub const MAX_WAITERS: usize = 256;
 
 /// How long workers without work are not started after something found no place.
 const YIELD: Micros = 3_000_000;
@@ -32,6 +31,10 @@ pub struct Shared {
     pub launcher: LatchSlot,
     /// Until then some database's work waits for a worker: none is started that has nothing to do.
     pub short_until: AtomicI64,
+    /// No place at or after these was ever taken: nobody need look there.
+    queues_end: AtomicUsize,
+    workers_end: AtomicUsize,
+    pub waiters_end: AtomicUsize,
     pub databases: [DatabaseSlot; MAX_DATABASES],
     pub queues: [QueueSlot; MAX_QUEUES],
     pub workers: [WorkerSlot; MAX_WORKERS],
@@ -69,7 +72,16 @@ impl Shared {
     }
 
     pub fn find_queue(&self, database: u32, queue: u32) -> Option<usize> {
-        self.queues.iter().position(|slot| slot.is(database, queue))
+        self.used_queues().iter().position(|slot| slot.is(database, queue))
+    }
+
+    fn used_queues(&self) -> &[QueueSlot] {
+        &self.queues[..self.queues_end.load(SeqCst).min(MAX_QUEUES)]
+    }
+
+    /// All places of workers, free ones among them.
+    pub fn workers(&self) -> &[WorkerSlot] {
+        &self.workers[..self.workers_end.load(SeqCst).min(MAX_WORKERS)]
     }
 
     /// The queue's place, taken if it has none yet; `None` when all are taken: the queue is then
@@ -78,7 +90,8 @@ impl Shared {
         self.find_queue(database, queue).or_else(|| {
             self.locked(|| {
                 self.find_queue(database, queue).or_else(|| {
-                    let place = self.find_queue(0, 0)?;
+                    let place = self.queues.iter().position(|slot| slot.is(0, 0))?;
+                    self.queues_end.fetch_max(place + 1, SeqCst);
                     let slot = &self.queues[place];
                     slot.clear();
                     slot.database.store(database, SeqCst);
@@ -91,7 +104,7 @@ impl Shared {
 
     /// Gives back the places of a database's queues that no longer exist.
     pub fn retain_queues(&self, database: u32, exists: impl Fn(u32) -> bool) {
-        for slot in self.queues.iter().filter(|slot| slot.database.load(SeqCst) == database) {
+        for slot in self.used_queues().iter().filter(|slot| slot.database.load(SeqCst) == database) {
             if !exists(slot.queue.load(SeqCst)) && slot.active.load(SeqCst) == 0 {
                 self.locked(|| {
                     slot.queue.store(0, SeqCst);
@@ -103,20 +116,64 @@ impl Shared {
 
     /// Queues of a database, with their places.
     pub fn queues_of(&self, database: u32) -> impl Iterator<Item = (usize, &QueueSlot)> {
-        self.queues
+        self.used_queues()
             .iter()
             .enumerate()
             .filter(move |(_, slot)| slot.database.load(SeqCst) == database && slot.queue.load(SeqCst) != 0)
     }
 
     pub fn workers_of(&self, database: u32) -> impl Iterator<Item = (usize, &WorkerSlot)> {
-        self.workers.iter().enumerate().filter(move |(_, slot)| {
+        self.workers().iter().enumerate().filter(move |(_, slot)| {
             slot.generation.load(SeqCst) != 0 && slot.database.load(SeqCst) == database
         })
     }
 
     pub fn workers_in_use(&self) -> usize {
-        self.workers.iter().filter(|slot| slot.generation.load(SeqCst) != 0).count()
+        self.workers().iter().filter(|slot| slot.generation.load(SeqCst) != 0).count()
+    }
+
+    /// May one more worker join those on the queue, if there are `limit` in all? Being one more on a queue
+    /// that has a worker already must leave one for work that has none: no queue stops another.
+    pub fn has_room(&self, queue: &QueueSlot, limit: usize) -> bool {
+        let active = queue.active.load(SeqCst);
+        let busy = || self.workers().iter().filter(|worker| !worker.is_idle()).count();
+        active < queue.target.load(SeqCst).max(1) && (active == 0 || busy() + 1 < limit)
+    }
+
+    /// The worker joins those on the queue, if it may.
+    pub fn join(&self, worker: &WorkerSlot, place: usize, limit: usize) -> bool {
+        let queue = &self.queues[place];
+        // Together: two at once must not both take the room that only one may have.
+        self.locked(|| {
+            let may = self.has_room(queue, limit);
+            if may {
+                queue.active.fetch_add(1, SeqCst);
+                worker.queue_place.store(place as u32 + 1, SeqCst);
+            }
+            may
+        })
+    }
+
+    /// Roles, other than this one, that should have a worker and have none.
+    pub fn roles_without_worker(&self, database: u32, role: u32) -> usize {
+        let mut roles: Vec<(u32, u32)> = self
+            .used_queues()
+            .iter()
+            .filter(|queue| queue.is_served() && !queue.worker_failed.load(SeqCst))
+            .map(|queue| (queue.database.load(SeqCst), queue.role.load(SeqCst)))
+            .filter(|pair| *pair != (database, role) && pair.0 != 0 && pair.1 != 0)
+            .collect();
+        roles.sort_unstable();
+        roles.dedup();
+        roles.retain(|(database, role)| {
+            self.database(*database).is_some_and(|d| d.is_open() && d.scheduler_pid.load(SeqCst) != 0)
+                && self.workers_of_role(*database, *role) == 0
+        });
+        roles.len()
+    }
+
+    pub fn workers_of_role(&self, database: u32, role: u32) -> usize {
+        self.workers_of(database).filter(|(_, worker)| worker.role.load(SeqCst) == role).count()
     }
 
     /// A free place for a worker that is about to be started, if fewer than `limit` are in use.
@@ -126,6 +183,7 @@ impl Shared {
                 return None;
             }
             let place = self.workers.iter().position(|slot| slot.generation.load(SeqCst) == 0)?;
+            self.workers_end.fetch_max(place + 1, SeqCst);
             let slot = &self.workers[place];
             slot.clear();
             slot.database.store(database, SeqCst);
@@ -139,93 +197,19 @@ impl Shared {
 
     /// Ends an idle worker that `is_other` picks, so that its place can be taken by work that waits.
     pub fn make_room(&self, is_other: impl Fn(&WorkerSlot) -> bool) {
-        let is_idle =
-            |w: &&WorkerSlot| w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && is_other(w);
-        if let Some(worker) = self.workers.iter().find(is_idle) {
-            worker.retire.store(true, SeqCst);
-            worker.latch.wake();
-        }
+        self.retire_idle(is_other);
         self.short_until.store(now() + YIELD, SeqCst);
     }
 
-    /// Something on the queue became claimable: wakes one sleeping worker of its role, else its
-    /// scheduler if nobody is at work there, and all sessions that wait for the queue.
-    pub fn announce(&self, place: usize) {
-        let queue = &self.queues[place];
-        queue.sequence.fetch_add(1, SeqCst);
-        if queue.waiters.load(SeqCst) > 0 {
-            for waiter in &self.waiters {
-                if waiter.queue_place.load(SeqCst) == place as u32 + 1 {
-                    waiter.latch.wake();
-                }
-            }
+    /// Ends an idle worker that `is_other` picks; false if there is none.
+    pub fn retire_idle(&self, is_other: impl Fn(&WorkerSlot) -> bool) -> bool {
+        let is_idle =
+            |w: &&WorkerSlot| w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && is_other(w);
+        let idle = self.workers().iter().find(is_idle);
+        if let Some(worker) = idle {
+            worker.retire.store(true, SeqCst);
+            worker.latch.wake();
         }
-        if !queue.has_processor.load(SeqCst) || queue.paused.load(SeqCst) {
-            return;
-        }
-        if queue.active.load(SeqCst) < queue.target.load(SeqCst).max(1) && !self.wake_worker(queue) {
-            self.wake_scheduler(queue.database.load(SeqCst));
-        }
-    }
-
-    /// Wakes one sleeping worker of the queue's role; false if none sleeps.
-    pub fn wake_worker(&self, queue: &QueueSlot) -> bool {
-        let (database, role) = (queue.database.load(SeqCst), queue.role.load(SeqCst));
-        self.workers.iter().any(|worker| {
-            let woken = worker.database.load(SeqCst) == database
-                && worker.role.load(SeqCst) == role
-                && worker.generation.load(SeqCst) != 0
-                && worker.sleeping.compare_exchange(true, false, SeqCst, SeqCst).is_ok();
-            if woken {
-                worker.latch.wake();
-            }
-            woken
-        })
-    }
-
-    pub fn wake_scheduler(&self, database: u32) {
-        if let Some(slot) = self.database(database) {
-            slot.scheduler.wake();
-        }
-    }
-
-    /// The configuration of a database changed: launcher and scheduler look again.
-    pub fn announce_change(&self, database: u32) {
-        if let Some(slot) = self.database(database) {
-            slot.changed.store(true, SeqCst);
-            slot.scheduler.wake();
-        }
-        self.rescan.store(true, SeqCst);
-        self.launcher.wake();
-    }
-
-    /// Registers the calling session as waiting for a queue. Takes over the entry of a session that
-    /// was terminated while it waited.
-    pub fn take_waiter(&self, place: usize) -> Option<&Waiter> {
-        let waiter = self.waiters.iter().find(|waiter| {
-            let pid = waiter.pid.load(SeqCst);
-            // Only one session may take it over: the one that finds the dead one's number first.
-            if pid != 0
-                && !bgworker::is_alive(pid)
-                && waiter.pid.compare_exchange(pid, 0, SeqCst, SeqCst).is_ok()
-            {
-                self.release_waiter(waiter);
-            }
-            waiter.queue_place.compare_exchange(0, place as u32 + 1, SeqCst, SeqCst).is_ok()
-        })?;
-        waiter.pid.store(bgworker::my_pid(), SeqCst);
-        waiter.latch.take();
-        self.queues[place].waiters.fetch_add(1, SeqCst);
-        Some(waiter)
-    }
-
-    pub fn release_waiter(&self, waiter: &Waiter) {
-        let place = waiter.queue_place.load(SeqCst);
-        waiter.latch.release();
-        waiter.pid.store(0, SeqCst);
-        if place != 0 {
-            self.queues[place as usize - 1].waiters.fetch_sub(1, SeqCst);
-            waiter.queue_place.store(0, SeqCst);
-        }
+        idle.is_some()
     }
 }

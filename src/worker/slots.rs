@@ -2,12 +2,18 @@
 
 use crate::claim::floor::Floors;
 use crate::claim::safety::Safety;
+use crate::pg::Oid;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 const RATE_BUCKETS: usize = 13;
 const RATE_BUCKET_MICROS: i64 = 5_000_000;
+
+/// Between two fields: the next one begins a cache line, so that who writes it does not slow down those
+/// who only read the ones before.
+#[repr(C, align(64))]
+pub struct NewLine;
 
 /// One for each database the launcher knows.
 #[repr(C)]
@@ -47,12 +53,7 @@ pub struct QueueSlot {
     pub role: AtomicU32,
     pub has_processor: AtomicBool,
     pub paused: AtomicBool,
-    /// Bumped whenever something became claimable.
-    pub sequence: AtomicU64,
-    /// Value of `sequence` read before a claim that found the queue empty.
-    pub drained: AtomicU64,
-    /// Workers on it now, and how many there may be.
-    pub active: AtomicU32,
+    /// How many workers there may be on it.
     pub target: AtomicU32,
     pub parallelism: AtomicU32,
     /// When upkeep has something to move or prune next.
@@ -67,10 +68,27 @@ pub struct QueueSlot {
     pub worker_failed: AtomicBool,
     /// The registered function is gone.
     pub processor_missing: AtomicBool,
+    /// A batch could not be run, through no fault of a job: the next poll has it tried again.
+    pub retry: AtomicBool,
+    /// The scheduler was woken for work that found no worker, and has not looked since.
+    pub asked: AtomicBool,
+    /// Sessions in `CALL queue.wait`.
     pub waiters: AtomicU32,
+    _claims: NewLine,
+    /// Bumped when something became claimable, if a claim has begun since the last time.
+    sequence: AtomicU64,
+    /// Greatest value of `sequence` read before a claim began.
+    seen: AtomicU64,
+    _workers: NewLine,
+    /// Value of `sequence` read before a claim that found the queue empty; never more than `seen`.
+    drained: AtomicU64,
+    /// Workers on it now.
+    pub active: AtomicU32,
+    _floors: NewLine,
     /// Below which nothing can be claimed, and the scan that checks it.
     pub floors: Floors,
     pub safety: Safety,
+    _rates: NewLine,
     pub done: Rate,
     pub failed: Rate,
 }
@@ -84,8 +102,10 @@ pub struct WorkerSlot {
     pub database: AtomicU32,
     pub role: AtomicU32,
     pub latch: LatchSlot,
+    /// It will look for work once more before it sleeps, or sleeps: one commit may wake it.
     pub sleeping: AtomicBool,
     pub retire: AtomicBool,
+    _batch: NewLine,
     pub state: AtomicU32,
     /// Place of the queue in `queues`, plus 1; 0: idle.
     pub queue_place: AtomicU32,
@@ -176,12 +196,19 @@ impl QueueSlot {
         self.queue.load(SeqCst) == queue && self.database.load(SeqCst) == database
     }
 
+    pub fn oid(&self) -> Oid {
+        Oid::from(self.queue.load(SeqCst))
+    }
+
     pub fn clear(&self) {
         self.role.store(0, SeqCst);
         self.has_processor.store(false, SeqCst);
         self.paused.store(false, SeqCst);
         self.sequence.store(1, SeqCst);
+        self.seen.store(0, SeqCst);
         self.drained.store(0, SeqCst);
+        self.retry.store(false, SeqCst);
+        self.asked.store(false, SeqCst);
         self.active.store(0, SeqCst);
         self.target.store(1, SeqCst);
         self.parallelism.store(1, SeqCst);
@@ -196,18 +223,40 @@ impl QueueSlot {
         self.safety.reset();
     }
 
-    /// Is there, as far as is known, something to claim?
-    pub fn has_work(&self) -> bool {
-        self.has_processor.load(SeqCst)
-            && !self.paused.load(SeqCst)
-            && !self.processor_missing.load(SeqCst)
-            && self.sequence.load(SeqCst) != self.drained.load(SeqCst)
+    /// Does anybody run its jobs, as far as is known?
+    pub fn is_served(&self) -> bool {
+        self.has_processor.load(SeqCst) && !self.paused.load(SeqCst) && !self.processor_missing.load(SeqCst)
     }
 
-    /// Joins the workers on this queue, if it may have one more.
-    pub fn join(&self) -> bool {
-        let target = self.target.load(SeqCst).max(1);
-        self.active.fetch_update(SeqCst, SeqCst, |active| (active < target).then_some(active + 1)).is_ok()
+    /// Something became claimable, and is visible. Commits that come faster than claims only read here:
+    /// if nobody has seen the last number, whoever begins a claim after this sees what became claimable.
+    pub fn bump(&self) {
+        let sequence = self.sequence.load(SeqCst);
+        if self.seen.load(SeqCst) >= sequence {
+            self.sequence.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// To be called before the snapshot of a claim is taken; `is_drained` wants what it returns.
+    pub fn begin_claim(&self) -> u64 {
+        let sequence = self.sequence.load(SeqCst);
+        self.seen.fetch_max(sequence, SeqCst);
+        sequence
+    }
+
+    /// A claim found nothing more: there is no work until the next bump.
+    pub fn is_drained(&self, begun: u64) {
+        self.drained.fetch_max(begun, SeqCst);
+    }
+
+    /// Is there, as far as is known, something to claim?
+    pub fn has_work(&self) -> bool {
+        self.is_served() && self.sequence.load(SeqCst) != self.drained.load(SeqCst)
+    }
+
+    /// Work and no worker on it.
+    pub fn is_deserted(&self) -> bool {
+        self.active.load(SeqCst) == 0 && self.has_work()
     }
 
     pub fn leave(&self) {

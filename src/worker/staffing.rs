@@ -21,6 +21,8 @@ struct Wanted {
     workers: usize,
     /// Something waits for them.
     urgent: bool,
+    /// A queue has work and no worker.
+    deserted: bool,
 }
 
 /// A worker this scheduler started.
@@ -74,24 +76,30 @@ impl Scheduler {
         self.retire_unwanted(&wanted);
         self.wake_wanted();
         let mut short = false;
-        for (role, Wanted { workers, urgent }) in wanted {
-            let mine = |(_, w): &(usize, &WorkerSlot)| w.role.load(SeqCst) == role;
-            let mut have = self.shared.workers_of(self.database).filter(mine).count();
+        for (role, Wanted { workers, urgent, deserted }) in wanted {
+            let mut have = self.shared.workers_of_role(self.database, role);
             // A place that was made for work elsewhere is not for a worker without any.
             let yields = !urgent && self.shared.short_until.load(SeqCst) > now();
             while have < workers && !yields && self.may_try(role) {
-                if !self.start_worker(role) {
-                    // A resident worker that is idle gives way to work, not to another resident.
-                    if have == 0 && urgent {
-                        self.make_room(role);
-                        short = true;
-                    }
+                if !self.start_worker(role, self.limit(role, have, deserted)) {
+                    short |= have == 0 && self.make_room(role, urgent);
                     break;
                 }
                 have += 1;
             }
         }
         short
+    }
+
+    /// How many workers there may be in all, if the role gets one more. Its first may have any place. A
+    /// further one leaves a place for each role that has none yet, and, unless a queue is without any,
+    /// for one that may come: jobs that never end must not keep others from having a worker at all.
+    fn limit(&self, role: u32, have: usize, deserted: bool) -> usize {
+        let kept = match have {
+            0 => 0,
+            _ => self.shared.roles_without_worker(self.database, role).max(usize::from(!deserted)),
+        };
+        settings::max_workers().saturating_sub(kept)
     }
 
     /// How many workers each role should have.
@@ -112,14 +120,16 @@ impl Scheduler {
             // Upkeep is not to wait for a long job of another queue.
             entry.workers += usize::from(slot.upkeep_wanted.load(SeqCst));
             entry.urgent |= has_work || slot.upkeep_wanted.load(SeqCst);
+            entry.deserted |= slot.is_deserted() || slot.upkeep_wanted.load(SeqCst);
         }
         wanted
     }
 
     /// Wakes a worker for each queue that has work and may have one more: a resumed queue, a risen target.
     fn wake_wanted(&self) {
+        let limit = settings::max_workers();
         for (_, slot) in self.shared.queues_of(self.database) {
-            if slot.has_work() && slot.active.load(SeqCst) < slot.target.load(SeqCst).max(1) {
+            if slot.has_work() && self.shared.has_room(slot, limit) {
                 self.shared.wake_worker(slot);
             }
         }
@@ -129,9 +139,8 @@ impl Scheduler {
         self.failed_roles.get(&role).is_none_or(|until| *until < now())
     }
 
-    fn start_worker(&mut self, role: u32) -> bool {
-        let Some((place, generation)) = self.shared.take_worker(self.database, role, settings::max_workers())
-        else {
+    fn start_worker(&mut self, role: u32, limit: usize) -> bool {
+        let Some((place, generation)) = self.shared.take_worker(self.database, role, limit) else {
             return false;
         };
         let names = Worker.transaction(|| {
@@ -167,8 +176,19 @@ impl Scheduler {
         }
     }
 
-    /// A role without any worker finds all places taken: an idle worker of another one gives way.
-    fn make_room(&self, role: u32) {
-        self.shared.make_room(|w| w.role.load(SeqCst) != role || w.database.load(SeqCst) != self.database);
+    /// A role without any worker finds all places taken: an idle worker of another one gives way. To a
+    /// resident without work only one that is not the last of its role. True: look again soon.
+    fn make_room(&self, role: u32, urgent: bool) -> bool {
+        let is_other =
+            |w: &WorkerSlot| w.role.load(SeqCst) != role || w.database.load(SeqCst) != self.database;
+        if urgent {
+            self.shared.make_room(is_other);
+            true
+        } else {
+            self.shared.retire_idle(|w| {
+                let (database, role) = (w.database.load(SeqCst), w.role.load(SeqCst));
+                is_other(w) && self.shared.workers_of_role(database, role) > 1
+            })
+        }
     }
 }

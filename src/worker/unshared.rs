@@ -9,7 +9,7 @@ use crate::pg::failure::Failure;
 use crate::pg::{Oid, catalog, interrupt, latch, role, spi};
 use crate::queue::Queue;
 use crate::run::batch::Unobserved;
-use crate::run::processor;
+use crate::run::processor::Processor;
 use crate::run::session::{self, Session, Worker};
 use crate::{queue, settings, upkeep};
 use pgrx::pg_sys;
@@ -91,7 +91,7 @@ pub fn work(scheduler: i32) {
         match queues {
             Ok(Some(queues)) => queues.into_iter().for_each(|queue| {
                 run_queue(queue);
-                if let Err(failure) = Worker.transaction(role::reset_session) {
+                if let Err(failure) = Worker.reset() {
                     warning!("{WORKER}: could not reset the session: {}", failure.message);
                 }
             }),
@@ -113,14 +113,13 @@ fn run_queue(oid: Oid) {
         warning!("{WORKER}: could not move the due jobs: {}", failure.message);
     }
     loop {
-        let Ok(Some(processor)) = Worker.transaction(|| processor::find(oid)) else {
-            return;
+        let limit = |processor: &Processor| {
+            bgworker::report_activity(Some(&format!("SELECT {}(…)", processor.function)));
+            i64::from(processor.batch_size)
         };
-        bgworker::report_activity(Some(&format!("SELECT {}(…)", processor.function)));
-        let limit = i64::from(processor.batch_size);
-        match session::run_batch(&Worker, oid, &processor, limit, &mut Unobserved { owns_interrupts: true }) {
-            Ok(report) if (report.claimed as i64) < limit => return,
-            Ok(_) => interrupt::check(),
+        match session::run_batch(&Worker, oid, &limit, &mut Unobserved { owns_interrupts: true }) {
+            Ok(Some(ran)) if ran.report.claimed as i64 >= ran.limit => interrupt::check(),
+            Ok(_) => return,
             Err(failure) => {
                 warning!("{WORKER}: could not run a batch: {}", failure.message);
                 return;

@@ -3,19 +3,24 @@
 use super::main_loop::{FINISHING, RUNNING};
 use super::shared::WorkerSlot;
 use crate::claim::Taken;
+use crate::pg::bgworker;
 use crate::pg::time::now;
+use crate::queue::Queue;
 use crate::run::batch::Observer;
+use crate::run::processor::Processor;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Publishes what the worker does, and takes an admin's cancel.
 pub struct Watching {
     slot: &'static WorkerSlot,
+    /// The process bears the queue's name already.
+    named: bool,
 }
 
 impl Watching {
-    pub fn new(slot: &'static WorkerSlot) -> Watching {
+    pub fn new(slot: &'static WorkerSlot, named: bool) -> Watching {
         slot.cancel.store(0, SeqCst);
-        Watching { slot }
+        Watching { slot, named }
     }
 }
 
@@ -28,7 +33,14 @@ impl Drop for Watching {
 }
 
 impl Observer for Watching {
-    fn claimed(&mut self, jobs: &[Taken]) {
+    fn claimed(&mut self, queue: &Queue, processor: &Processor, jobs: &[Taken]) {
+        // Only now: looking at an empty queue is nothing to be told about.
+        if !self.named {
+            bgworker::report_name(&format!("queue_ext: {}", queue.name));
+            let text = format!("SELECT {}(…) /* queue {} */", processor.function, queue.name);
+            bgworker::report_activity(Some(&text));
+            self.named = true;
+        }
         self.slot.batch.store(jobs.len() as u32, SeqCst);
         self.slot.since.store(now(), SeqCst);
         self.slot.state.store(RUNNING, SeqCst);

@@ -1,0 +1,73 @@
+# What an idle queue costs, how soon it is idle no more, and what a commit pays for being heard of.
+sql -f tests/bench/idle.sql >/dev/null
+
+# beside LABEL TARGET MEASURED UNIT: the target stands where the hand-written queue does elsewhere.
+beside() { printf '| %s | at most %s %s | %.3g %s | %.2f |\n' "$1" "$2" "$4" "$3" "$4" "$(ratio "$2" "$3")"; }
+
+# Nothing else runs meanwhile. The clock is read while the row is inserted, so the rest of the insert and the commit are
+# in it: with a commit that waits for the disk, and with one that does not.
+ping() {
+    PGOPTIONS="-c synchronous_commit=$1" bench 1 "INSERT INTO idle_pings (sent, key) VALUES (clock_timestamp(), '$1');
+        \\sleep 10 ms" --transactions=1000 >/dev/null
+}
+idle_started() { [ "$(sql -c "SELECT count(*) FROM started_idle")" = 2000 ]; }
+since_sent() { sql -c "SELECT 1000 * percentile_cont($2) WITHIN GROUP (ORDER BY extract(epoch FROM started - sent)) FROM started_idle WHERE how = '$1'"; }
+ping on
+ping off
+wait_until 10 idle_started || die "not all pings were processed"
+for flush in on off; do
+    beside "insert to start, synchronous_commit=$flush, p50" 0.2 "$(since_sent "$flush" 0.50)" ms
+    beside "insert to start, synchronous_commit=$flush, p99" 1.5 "$(since_sent "$flush" 0.99)" ms
+done
+
+# A hundred queues with processors: launcher, scheduler and the worker that is left. Autovacuum is off, since it would
+# write WAL of its own.
+ours() { sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'queue_ext%' ORDER BY pid"; }
+cpu_ms() { for pid in $1; do cat "/proc/$pid/schedstat"; done | awk '{ sum += $1 } END { print sum / 1e6 }'; }
+sql -c 'ALTER SYSTEM SET autovacuum = off' -c "ALTER SYSTEM SET queue_ext.worker_idle_timeout = '1s'" \
+    -c 'SELECT pg_reload_conf()' -c 'CALL make_idle(100)' -c CHECKPOINT >/dev/null
+sleep 20
+idle_seconds=60
+pids=$(ours)
+wal_before=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
+cpu_before=$(cpu_ms "$pids")
+sleep "$idle_seconds"
+cpu_after=$(cpu_ms "$pids")
+wal_after=$(sql -c 'SELECT pg_current_wal_insert_lsn()')
+[ "$(ours)" = "$pids" ] || die "a process came or went while idle"
+share=$(awk -v a="$cpu_before" -v b="$cpu_after" -v s="$idle_seconds" 'BEGIN { print (b - a) / s / 10 }')
+beside "100 idle queues, share of a core" 0.1 "$share" %
+# Not counted: the list of running transactions that Postgres itself writes once after there was something to write.
+records=$(pg_waldump --path="$PGDATA/pg_wal" --start="$wal_before" --end="$wal_after" 2>/dev/null | grep -vc 'rmgr: Standby' || true)
+printf '| 100 idle queues, WAL records in %s s | 0 | %s | |\n' "$idle_seconds" "$records"
+
+# Commits: to a queue that nobody looks after, beside one whose only worker is at work, and one that a session waits for
+# and is woken by each of them; and NOTIFY with a session that listens, beside a table of its own without.
+hold_worker() { PGAPPNAME=holder sql -c 'SELECT pg_advisory_lock(7)' -c "INSERT INTO worked (n) VALUES (0)" -c 'SELECT pg_sleep(3600)' >/dev/null 2>&1; }
+waits() { sql -c "CALL queue.wait('awaited', '1 h')" >/dev/null 2>&1; }
+listens() { sql -c 'LISTEN enqueued' -c 'SELECT pg_sleep(3600)' >/dev/null 2>&1; }
+at_work() { [ "$(sql -c "SELECT count(*) FROM queue.activity WHERE queue = 'worked'::regclass AND state = 'running'")" = 1 ]; }
+put() { bench "$1" "INSERT INTO $2 (n) VALUES (1)" --time="$seconds"; }
+put_and_notify() { bench "$1" "INSERT INTO plain VALUES (1) \\; NOTIFY enqueued" --time="$seconds" --protocol=simple; }
+put_plain() { bench "$1" "INSERT INTO plain VALUES (1) \\; SELECT 1" --time="$seconds" --protocol=simple; }
+hold_worker &
+holder=$!
+waits &
+waiter=$!
+wait_until 10 at_work || die "no worker took the job"
+for clients in 8 32; do
+    put_quiet() { put "$clients" quiet; }
+    put_worked() { put "$clients" worked; }
+    put_awaited() { put "$clients" awaited; }
+    without_notify() { put_plain "$clients"; }
+    with_notify() { put_and_notify "$clients"; }
+    compare "commits, $clients clients: nobody there, a worker at work" put_quiet put_worked
+    compare "commits, $clients clients: nobody there, a session woken by each" put_quiet put_awaited
+    listens &
+    listener=$!
+    compare "commits by hand, $clients clients: silent, NOTIFY to a session" without_notify with_notify
+    sql -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3600)%' AND application_name = 'psql' AND pid <> pg_backend_pid()" >/dev/null
+    wait "$listener" || true
+done
+sql -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder' OR query LIKE 'CALL queue.wait%'" >/dev/null
+wait "$holder" "$waiter" || true

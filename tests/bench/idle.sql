@@ -1,0 +1,25 @@
+-- A queue that nobody looks after, and the same with a worker that is at work, and with a session that waits. None of
+-- them takes anything off: what is compared is what a commit costs, not what somebody does with it.
+SELECT queue.create_queue('quiet', 'n int'), queue.create_queue('worked', 'n int'), queue.create_queue('awaited', 'n int');
+SELECT queue.pause('awaited');
+CREATE FUNCTION hold(job worked) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_advisory_xact_lock_shared(7)';
+SELECT queue.register_processor('worked', 'hold(worked)', batch_size => 1, load_balanced => false);
+CREATE TABLE plain (n int);
+
+SELECT queue.create_queue('idle_pings', 'sent timestamptz');
+CREATE TABLE started_idle (sent timestamptz, started timestamptz, how text);
+CREATE FUNCTION note_idle(job idle_pings) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO started_idle VALUES (job.sent, clock_timestamp(), job.key);
+END $$;
+SELECT queue.register_processor('idle_pings', 'note_idle(idle_pings)');
+
+-- Queues with nothing on them.
+CREATE PROCEDURE make_idle(n int) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..n LOOP
+        PERFORM queue.create_queue('idle_' || i);
+        EXECUTE format('CREATE FUNCTION noop(job idle_%s) RETURNS void LANGUAGE sql AS ''SELECT''', i);
+        EXECUTE format('SELECT queue.register_processor(''idle_%1$s'', ''noop(idle_%1$s)'')', i);
+    END LOOP;
+END $$;

@@ -1,0 +1,65 @@
+//! Workers for everybody: who has none yet gets one, and who needs none gets none.
+
+use crate::fixture::{in_state, processed, put, until_done, until_in_state};
+use postgres::Client;
+use queue_ext_server_tests::{Server, Settings, Sql, until};
+
+const NO_POLL: Settings = &[("queue_ext.max_workers", "4"), ("queue_ext.poll_interval", "1h")];
+
+/// A queue of the role's own whose jobs last until the advisory lock is let go.
+fn endless(server: &Server, db: &mut Client, role: &str) -> Client {
+    db.run(&format!("CREATE ROLE {role} LOGIN;\nCREATE SCHEMA {role} AUTHORIZATION {role}"));
+    let mut owner = server.connect_as(role, "shop");
+    owner.run(&format!(
+        "SELECT queue.create_queue('{role}.q', 'n int');
+         CREATE FUNCTION {role}.work(job {role}.q) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_advisory_xact_lock_shared(1)';
+         SELECT queue.register_processor('{role}.q', '{role}.work({role}.q)', parallelism => 4, batch_size => 1, load_balanced => false)"
+    ));
+    owner
+}
+
+fn running(db: &mut Client, queue: &str) -> i64 {
+    db.one(&format!(
+        "SELECT count(*) FROM queue.activity WHERE queue = '{queue}'::regclass AND state = 'running'"
+    ))
+}
+
+#[test]
+fn endless_jobs_of_one_role_leave_a_worker_for_another() {
+    let server = Server::start(NO_POLL);
+    let mut db = server.app("shop");
+    let mut ann = endless(&server, &mut db, "ann");
+    db.run("SELECT pg_advisory_lock(1)");
+    put(&mut ann, "ann.q", 1, 8);
+    until("ann has as many workers as she may", || running(&mut db, "ann.q") >= 3);
+    // Bob comes when all of ann's are at work, and none of them ever ends.
+    processed(&mut db, "late", "", "");
+    put(&mut db, "late", 1, 3);
+    until_done(&mut db, "late", 3);
+    assert_eq!(running(&mut db, "ann.q"), 3);
+    db.run("SELECT pg_advisory_unlock(1)");
+    until("ann's are done", || db.one::<i64>("SELECT count(*) FROM ann.q") == 0);
+}
+
+#[test]
+fn a_queue_without_a_processor_starts_no_worker() {
+    let server = Server::start(NO_POLL);
+    let mut db = server.app("shop");
+    for role in ["idle", "busy"] {
+        db.run(&format!("CREATE ROLE {role} LOGIN;\nCREATE SCHEMA {role} AUTHORIZATION {role}"));
+        server.connect_as(role, "shop").run(&format!("SELECT queue.create_queue('{role}.q', 'n int')"));
+    }
+    // What is due is moved all the same, by a worker of the one who has something due.
+    db.run("SELECT queue.enqueue('busy.q', '{\"n\": 1}', delay => '100 ms')");
+    until_in_state(&mut db, "busy.q", "ready", 1);
+    server.until_logged("queue_ext worker: shop busy started", 0);
+    assert!(!server.log().contains("queue_ext worker: shop idle"));
+    // A lease that was acked in time is nothing to start a worker for, one that ran out is.
+    let (id, attempt): (i64, i32) = {
+        let row = db.query_one("SELECT id, attempt FROM queue.dequeue('busy.q', 1, '200 ms')", &[]).unwrap();
+        (row.get(0), row.get(1))
+    };
+    until_in_state(&mut db, "busy.q", "ready", 1);
+    assert!(!db.one::<bool>(&format!("SELECT queue.ack('busy.q', {id}, {attempt})")));
+    assert_eq!(in_state(&mut db, "busy.q", "running"), 0);
+}
