@@ -3,6 +3,7 @@
 pub mod create;
 pub mod layout;
 pub mod limits;
+mod load;
 pub mod options;
 pub mod statements;
 pub mod table;
@@ -11,7 +12,7 @@ use crate::claim::floor;
 use crate::error::Error;
 use crate::pg::cache::{self, Stale};
 use crate::pg::json::Kind;
-use crate::pg::spi::{self, Plan, Rows};
+use crate::pg::spi::{self, Plan};
 use crate::pg::{Oid, catalog, role};
 use crate::upkeep::PassedOver;
 use layout::Layout;
@@ -56,6 +57,9 @@ pub struct Column {
     pub kind: Option<Kind>,
 }
 
+/// By the columns they fill, as bits, and whether the job is for later.
+pub type EnqueuePlans = HashMap<(u64, bool), Option<Rc<Plan>>>;
+
 /// A queue as this session knows it; rebuilt when the table or its options change.
 pub struct Queue {
     pub oid: Oid,
@@ -85,7 +89,7 @@ pub struct Queue {
     plans: RefCell<HashMap<String, Rc<Plan>>>,
     /// Statements of `enqueue` by the columns they fill and whether the job is for later, where they can be
     /// evaluated simply.
-    pub enqueue_plans: RefCell<HashMap<(u64, bool), Option<Rc<Plan>>>>,
+    pub enqueue_plans: RefCell<EnqueuePlans>,
 }
 
 thread_local! {
@@ -99,7 +103,7 @@ pub fn open(oid: Oid) -> Result<Rc<Queue>, Error> {
     if let Some(known) = KNOWN.with(|known| known.borrow().get(&oid).cloned()) {
         return Ok(known);
     }
-    let queue = Rc::new(spi::connect(|| load(oid))?);
+    let queue = Rc::new(spi::connect(|| load::load(oid))?);
     KNOWN.with(|known| known.borrow_mut().insert(oid, queue.clone()));
     Ok(queue)
 }
@@ -128,118 +132,6 @@ pub fn forget_stale() {
 /// Runs `work` with the rights of the extension's owner: for the extension's own tables only.
 pub fn as_extension<R>(work: impl FnOnce() -> R) -> R {
     role::as_role(Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID), work)
-}
-
-const LOAD: &str = "
-    SELECT n.nspname::text, c.relname::text, c.relowner, c.reltype, t.typarray,
-           q.max_attempts, extract(epoch FROM q.backoff)::float8, q.backoff_factor,
-           extract(epoch FROM q.backoff_max)::float8, extract(epoch FROM q.lease)::float8,
-           extract(epoch FROM q.keep_done)::float8, q.paused, p.xmin::text,
-           (SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
-            WHERE d.refobjid = c.oid AND d.deptype = 'i' AND d.classid = 'pg_class'::regclass
-              AND d.refclassid = 'pg_class'::regclass
-              AND d.refobjsubid = (SELECT attnum FROM pg_attribute WHERE attrelid = c.oid AND attname = 'id'))
-           AS sequence
-    FROM queue.queues q
-    LEFT JOIN queue.processors p ON p.queue = q.queue
-    JOIN pg_class c ON c.oid = q.queue
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_type t ON t.oid = c.reltype
-    WHERE q.queue = $1";
-
-/// The header as made; its values are read by type, so a column of another type must not pass.
-const HEADER_TYPES: &str = "
-    SELECT h.name FROM (VALUES
-        ('id', 'bigint', true), ('state', 'text', true), ('priority', 'smallint', true),
-        ('run_at', 'timestamptz', false), ('attempt', 'integer', true), ('max_attempts', 'integer', false),
-        ('key', 'text', false), ('group_key', 'text', false), ('payload', 'jsonb', false),
-        ('enqueued_at', 'timestamptz', true), ('lease_until', 'timestamptz', false), ('errors', 'jsonb', false),
-        ('result', 'jsonb', false), ('finished_at', 'timestamptz', false)) AS h (name, type, filled)
-    WHERE NOT EXISTS (
-        SELECT FROM pg_attribute a
-        WHERE a.attrelid = $1 AND a.attname = h.name AND NOT a.attisdropped
-          AND a.atttypid = h.type::regtype AND (a.attnotnull OR NOT h.filled))
-    LIMIT 1";
-
-const COLUMNS: &str = "
-    SELECT attname::text, attgenerated <> '', attnum, atttypid,
-           CASE WHEN t.typtype = 'b' AND t.typcategory <> 'A' AND t.typname NOT IN ('json', 'jsonb') AND a.atttypmod = -1
-                THEN format_type(atttypid, NULL) END
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-    WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
-
-/// False if sessions keep numbers in stock, or if it runs backwards or in a circle.
-const IN_ORDER: &str =
-    "SELECT seqcache = 1 AND seqincrement > 0 AND NOT seqcycle FROM pg_sequence WHERE seqrelid = $1";
-
-const PARTITIONS: &str = "SELECT inhrelid FROM pg_inherits WHERE inhparent = $1";
-
-fn load(oid: Oid) -> Result<Queue, Error> {
-    as_extension(|| {
-        let types = [pg_sys::REGCLASSOID];
-        let args = [spi::arg(oid)];
-        let found = spi::run_kept(LOAD, &types, &args);
-        if found.is_empty() {
-            let name = catalog::relation_name(oid).unwrap_or_else(|| oid.to_string());
-            return Err(Error::NotAQueue(name));
-        }
-        let changed = spi::run_kept(HEADER_TYPES, &[pg_sys::OIDOID], &args);
-        if !changed.is_empty() {
-            return Err(Error::HeaderChanged { queue: text(&found, 2), column: text(&changed, 1) });
-        }
-        let columns = columns_of(&spi::run(COLUMNS, &[pg_sys::OIDOID], &args));
-        let schema: String = text(&found, 1);
-        let name: String = text(&found, 2);
-        let row_type = found.get(0, 4).unwrap_or(Oid::INVALID);
-        let sequence = found.get(0, 14).ok_or_else(|| Error::NotAQueue(text(&found, 2)))?;
-        let partitions = spi::run_kept(PARTITIONS, &[pg_sys::OIDOID], &args);
-        Ok(Queue {
-            oid,
-            table: pgrx::spi::quote_qualified_identifier(&schema, &name),
-            name,
-            alias: free_alias(&columns),
-            owner: found.get(0, 3).unwrap_or(Oid::INVALID),
-            row_type,
-            row_array_type: found.get(0, 5).unwrap_or(Oid::INVALID),
-            columns,
-            options: Options::of_row(&found, 6),
-            registration: found.get(0, 13),
-            sequence,
-            in_order: spi::run_kept(IN_ORDER, &[pg_sys::OIDOID], &[spi::arg(sequence)])
-                .get(0, 1)
-                .unwrap_or(false),
-            layout: Layout::of(oid, row_type),
-            parts: (0..partitions.len()).filter_map(|row| partitions.get(row, 1)).chain([sequence]).collect(),
-            passed_over: RefCell::default(),
-            plans: RefCell::new(HashMap::new()),
-            enqueue_plans: RefCell::new(HashMap::new()),
-        })
-    })
-}
-
-fn free_alias(columns: &[Column]) -> String {
-    let mut alias = String::from("job_row");
-    while columns.iter().any(|column| column.name == alias) {
-        alias.push('_');
-    }
-    alias
-}
-
-fn text(rows: &Rows, column: usize) -> String {
-    rows.get(0, column).unwrap_or_default()
-}
-
-fn columns_of(rows: &Rows) -> Vec<Column> {
-    (0..rows.len())
-        .map(|row| Column {
-            name: rows.get(row, 1).unwrap_or_default(),
-            generated: rows.get(row, 2).unwrap_or(false),
-            number: rows.get(row, 3).unwrap_or(0),
-            kind: rows.get(row, 4).and_then(Kind::of),
-            cast: rows.get(row, 5),
-        })
-        .filter(|column| !HEADER.contains(&column.name.as_str()))
-        .collect()
 }
 
 impl Queue {
