@@ -45,7 +45,7 @@ CREATE FUNCTION queue.before_change()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'before_change';
 COMMENT ON FUNCTION queue.before_change IS 'Statement trigger of every queue: when the transaction commits, claims look where its rows may be, and a worker is woken';
 
-CREATE FUNCTION queue.needs_check(run_at timestamptz, priority smallint, max_attempts integer)
+CREATE FUNCTION queue.needs_check(id bigint, run_at timestamptz, priority smallint, max_attempts integer)
 RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'needs_check';
 COMMENT ON FUNCTION queue.needs_check IS 'The condition of the row trigger of every queue: is a ready row one for queue.check_ready?';
 

@@ -20,12 +20,15 @@ const MOST_NOTED: usize = 32;
 #[derive(Clone, Copy)]
 struct Note {
     place: usize,
+    queue: Oid,
     /// Claimable once this transaction commits, and from which keys on.
     enqueued: bool,
     on_commit: Keys,
     /// Claimable again if this transaction aborts, and from which keys on.
     taken: bool,
     on_abort: Keys,
+    /// From where on something is being taken just now.
+    taking: Keys,
     /// The innermost subtransaction in which something was taken.
     level: i32,
     due: Micros,
@@ -33,10 +36,12 @@ struct Note {
 
 const EMPTY: Note = Note {
     place: 0,
+    queue: Oid::INVALID,
     enqueued: false,
     on_commit: floor::NONE,
     taken: false,
     on_abort: floor::NONE,
+    taking: floor::NONE,
     level: 0,
     due: NEVER,
 };
@@ -66,27 +71,38 @@ pub fn enqueued(queue: Oid, keys: &Keys) {
 /// This transaction takes jobs off the queue, which are back if it aborts: ready ones with these keys,
 /// none if it takes them out of other states.
 pub fn taken(queue: Oid, keys: &Keys) {
-    let mut both = about_to_take(queue, keys);
-    floor::include_all(&mut both, keys);
-    took(queue, &both);
+    let before = about_to_take(queue, keys);
+    took(queue, keys, &before);
 }
 
-/// A scan from these keys on is about to take ready jobs. Returns what was noted as taken so far, to
-/// which `took` adds what it did take; an error in between leaves the whole range noted.
+/// A statement is about to take jobs, ready ones from these keys on. An error before `took` leaves the
+/// whole range noted. Returns what `took` is to be given.
 pub fn about_to_take(queue: Oid, from: &Keys) -> Keys {
     let mut before = floor::NONE;
     note(queue, |note| {
-        before = note.on_abort;
+        before = note.taking;
         note.taken = true;
         note.level = note.level.max(xact::nest_level());
-        floor::include_all(&mut note.on_abort, from);
+        floor::include_all(&mut note.taking, from);
     });
     before
 }
 
-/// All that is back if the transaction aborts.
-pub fn took(queue: Oid, keys: &Keys) {
-    note(queue, |note| note.on_abort = *keys);
+/// It has taken ready jobs with these keys.
+pub fn took(queue: Oid, keys: &Keys, before: &Keys) {
+    note(queue, |note| {
+        note.taking = *before;
+        floor::include_all(&mut note.on_abort, keys);
+    });
+}
+
+impl Note {
+    /// All that is back if the transaction aborts.
+    fn back(&self) -> Keys {
+        let mut keys = self.on_abort;
+        floor::include_all(&mut keys, &self.taking);
+        keys
+    }
 }
 
 /// The keys of this transaction's own rows, for which nobody has lowered the floor yet.
@@ -144,7 +160,7 @@ fn note(queue: Oid, change: impl FnOnce(&mut Note)) {
         let index = match (known, place) {
             (Some(index), _) => index,
             (None, Some(place)) if count < MOST_NOTED => {
-                notes.list[count] = Note { place, ..EMPTY };
+                notes.list[count] = Note { place, queue, ..EMPTY };
                 notes.count += 1;
                 count
             }
@@ -163,7 +179,7 @@ fn committed() {
 
 fn aborted() {
     native::abandon();
-    finish(|note| (note.taken, note.on_abort), false);
+    finish(|note| (note.taken, note.back()), false);
 }
 
 /// What a prepared transaction will do one day, nobody will tell: the safety scan finds it. It starts
@@ -171,7 +187,7 @@ fn aborted() {
 fn prepared() {
     let both = |note: &Note| {
         let mut keys = note.on_commit;
-        floor::include_all(&mut keys, &note.on_abort);
+        floor::include_all(&mut keys, &note.back());
         (note.enqueued || note.taken, keys)
     };
     finish(both, false);
@@ -186,10 +202,14 @@ fn subtransaction_aborted() {
         let count = notes.count;
         for note in &mut notes.list[..count] {
             if note.taken && note.level >= xact::nest_level() {
-                shared.queues[note.place].floors.lower(&note.on_abort);
+                shared.queues[note.place].floors.lower(&note.back());
+                note.taking = floor::NONE;
                 note.enqueued = true;
                 note.due = 0;
             }
+        }
+        if notes.overflow {
+            lower_all(shared);
         }
     });
 }
@@ -199,21 +219,32 @@ fn finish(claimable: impl Fn(&Note) -> (bool, Keys), committed: bool) {
     let _ = NOTES.try_with(|notes| {
         let Ok(mut notes) = notes.try_borrow_mut() else { return };
         let count = std::mem::take(&mut notes.count);
-        for note in &notes.list[..count] {
-            tell(shared, note, claimable(note), committed);
-        }
         let database = catalog::my_database().to_u32();
-        if std::mem::take(&mut notes.overflow) {
-            for (place, queue) in shared.queues_of(database) {
-                queue.floors.lower(&floor::ALL);
-                queue.due_at(0);
-                shared.announce(place);
+        let mut all = std::mem::take(&mut notes.overflow);
+        for note in &notes.list[..count] {
+            if shared.queues[note.place].is(database, note.queue.to_u32()) {
+                tell(shared, note, claimable(note), committed);
+            } else {
+                // Its place was given away meanwhile: whoever thought that the queue was gone was wrong.
+                all = true;
             }
+        }
+        if all {
+            lower_all(shared);
         }
         if std::mem::take(&mut notes.changed) && committed {
             shared.announce_change(database);
         }
     });
+}
+
+/// Nothing is known of any queue of the database.
+fn lower_all(shared: &Shared) {
+    for (place, queue) in shared.queues_of(catalog::my_database().to_u32()) {
+        queue.floors.lower(&floor::ALL);
+        queue.due_at(0);
+        shared.announce(place);
+    }
 }
 
 fn tell(shared: &Shared, note: &Note, (is_claimable, keys): (bool, Keys), committed: bool) {

@@ -11,7 +11,7 @@ const MOST_LOOKED_AT: usize = 100;
 pub fn has_ready(queue: &Queue) -> Option<bool> {
     let direct = native::open(queue)?;
     if safety::is_due(direct.slot) {
-        safety::step(&direct, true);
+        safety::step(&direct, safety::WHOLE_PASS);
     }
     let mut found = false;
     above_floor(&direct, MOST_LOOKED_AT, |look| found |= look.met.is_some() || look.next.is_some());

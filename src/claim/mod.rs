@@ -16,7 +16,7 @@ use crate::pg::leased;
 use crate::pg::ready::Row;
 use crate::pg::spi::{self, Arg, Rows};
 use crate::pg::time::{self, Micros};
-use crate::pg::{Datum, Oid, catalog, role};
+use crate::pg::{Datum, Oid, catalog, role, trigger};
 use crate::queue::Queue;
 use crate::queue::statements::{self, Which};
 use crate::wake;
@@ -143,7 +143,7 @@ fn take_with(
     for_caller: bool,
 ) -> Vec<Taken> {
     // Before the statement: one that is cut short may have taken rows already.
-    let mut noted = wake::about_to_take(queue.oid, &keys);
+    let before = wake::about_to_take(queue.oid, &keys);
     let work = || {
         let (_order, _moving) = (role::Planner::by_index(), Moving::within(queue.oid));
         let rows = queue.plan(sql, types).execute(args);
@@ -154,10 +154,11 @@ fn take_with(
     } else {
         role::as_role(queue.owner, work)
     };
+    let mut mine = floor::NONE;
     if keys != floor::NONE {
-        taken.iter().for_each(|job| floor::include(&mut noted, job.priority, job.id));
-        wake::took(queue.oid, &noted);
+        taken.iter().for_each(|job| floor::include(&mut mine, job.priority, job.id));
     }
+    wake::took(queue.oid, &mine, &before);
     taken
 }
 
@@ -199,27 +200,35 @@ pub fn next(queue: &Queue, limit: i64) -> Vec<Taken> {
 }
 
 thread_local! {
-    static MOVING: Cell<Option<Oid>> = const { Cell::new(None) };
-    static CHOOSING: Cell<Option<Oid>> = const { Cell::new(None) };
+    static MOVING: Cell<Option<Ours>> = const { Cell::new(None) };
+    static CHOOSING: Cell<Option<Ours>> = const { Cell::new(None) };
 }
 
-/// Is the statement being executed one of ours, moving rows of this queue? Its triggers have nothing to do
-/// then.
+/// The queue that a statement of ours is about, and how deep in triggers the statement is.
+type Ours = (Oid, i32);
+
+/// Does the trigger that asks belong to the statement itself, not to one that a trigger of a user's runs?
+fn is_of(ours: Option<Ours>, queue: Oid) -> bool {
+    ours.is_some_and(|(oid, depth)| oid == queue && trigger::depth() == depth + 1)
+}
+
+/// Asked by a trigger of the queue: is the statement being executed one of ours, moving rows of it? There
+/// is nothing to do then.
 pub fn is_moving(queue: Oid) -> bool {
-    MOVING.get() == Some(queue)
+    is_of(MOVING.get(), queue)
 }
 
 /// Is the statement being executed one of ours, which may insert rows in any state?
 pub fn may_choose_state(queue: Oid) -> bool {
-    is_moving(queue) || CHOOSING.get() == Some(queue)
+    is_moving(queue) || is_of(CHOOSING.get(), queue)
 }
 
 /// While it lives, statements on the queue are ours.
-pub struct Moving(Option<Oid>);
+pub struct Moving(Option<Ours>);
 
 impl Moving {
     pub fn within(queue: Oid) -> Moving {
-        Moving(MOVING.replace(Some(queue)))
+        Moving(MOVING.replace(Some((queue, trigger::depth()))))
     }
 }
 
@@ -230,11 +239,11 @@ impl Drop for Moving {
 }
 
 /// While it lives, rows may be inserted in any state.
-pub struct ChoosingState(Option<Oid>);
+pub struct ChoosingState(Option<Ours>);
 
 impl ChoosingState {
     pub fn within(queue: Oid) -> ChoosingState {
-        ChoosingState(CHOOSING.replace(Some(queue)))
+        ChoosingState(CHOOSING.replace(Some((queue, trigger::depth()))))
     }
 }
 

@@ -10,6 +10,10 @@ use crate::queue::Queue;
 use crate::wake;
 use crate::worker::shared::QueueSlot;
 use std::cell::Cell;
+use std::sync::atomic::Ordering::SeqCst;
+
+/// Steps of the safety scan that a claim which found nothing does.
+const IDLE_STEPS: usize = 10;
 
 /// The queue as a direct claim needs it; `None`: the claim must go through SQL.
 pub struct Direct {
@@ -27,7 +31,18 @@ pub fn open(queue: &Queue) -> Option<Direct> {
     let slot = &shmem::get()?.queues[wake::place_of(queue.oid)?];
     xact::require_writable(c"DELETE");
     let ready = Ready::open(place);
-    ready.allows_direct_deletion().then(|| Direct { ready, slot })
+    if !ready.allows_direct_deletion() {
+        return None;
+    }
+    // Floors of another table tell nothing of this one.
+    let (known, now) = (slot.ready_table.load(SeqCst), place.table.to_u32());
+    if known != now {
+        slot.ready_table.store(now, SeqCst);
+        if known != 0 {
+            slot.floors.reset();
+        }
+    }
+    Some(Direct { ready, slot })
 }
 
 /// How the caller's claims of ready jobs go, in words for an admin.
@@ -50,7 +65,9 @@ pub fn path(queue: &Queue) -> &'static str {
 pub fn take(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {
     let mut taken = scan(queue, direct, limit);
     let idle = taken.len() < limit;
-    if safety::is_due(direct.slot) && safety::step(direct, idle) && idle {
+    // What this transaction has made of the table is nothing to learn from.
+    let look = !direct.ready.is_of_this_transaction() && safety::is_due(direct.slot);
+    if look && safety::step(direct, if idle { IDLE_STEPS } else { 1 }) && idle {
         // It found some that the floor hid, and lowered it.
         taken.extend(scan(queue, direct, limit - taken.len()));
     }
@@ -76,11 +93,11 @@ fn scan(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {
     floor::include_all(&mut from, &wake::own_rows(queue.oid));
     let before = wake::about_to_take(queue.oid, &from);
     let scan = direct.ready.take(&from, limit);
-    let mut keys = before;
+    let mut keys = floor::NONE;
     for row in &scan.rows {
         floor::include(&mut keys, row.priority, row.id);
     }
-    wake::took(queue.oid, &keys);
+    wake::took(queue.oid, &keys, &before);
     // If a rollback brings back other contents of the table, nothing is known of them.
     let reached = if direct.ready.is_of_this_transaction() { floor::ALL } else { scan.reached };
     reading.finish(&reached, &floor::ALL);

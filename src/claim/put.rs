@@ -55,9 +55,14 @@ fn put_with(queue: &Queue, moves: &[Move], returning: bool) -> Vec<Datum> {
     if moves.is_empty() {
         return Vec::new();
     }
-    let rows = role::with_rights_of(queue.owner, || put_directly(queue, moves, returning))
-        .unwrap_or_else(|| put_by_sql(queue, moves, returning));
-    announce(queue, moves);
+    let direct = role::with_rights_of(queue.owner, || put_directly(queue, moves, returning));
+    let mut keys = ready_keys(moves);
+    let rows = direct.unwrap_or_else(|| {
+        // A trigger of the user's may give a row another priority.
+        keys = [keys.iter().copied().min().unwrap_or(floor::TOP); floor::PRIORITIES];
+        put_by_sql(queue, moves, returning)
+    });
+    announce(queue, moves, &keys);
     rows
 }
 
@@ -84,6 +89,8 @@ fn put_directly(queue: &Queue, moves: &[Move], returning: bool) -> Option<Vec<Da
             let row = inserter.add(returning.then_some(&desc), |cells| {
                 cells.copy(m.job.row, &desc);
                 cells.set(layout.number(Col::State), name);
+                let priority = within_range(m.job.priority) as i16;
+                cells.set(layout.number(Col::Priority), Some(Datum::from(priority)));
                 cells.set(layout.number(Col::Attempt), Some(Datum::from(m.attempt)));
                 cells.set(layout.number(Col::MaxAttempts), m.max_attempts.map(Datum::from));
                 cells.set(layout.number(Col::RunAt), m.run_at.map(Datum::from));
@@ -138,13 +145,22 @@ fn put_by_sql(queue: &Queue, moves: &[Move], returning: bool) -> Vec<Datum> {
     (0..rows.len()).filter_map(|row| rows.datum(row, 1)).collect()
 }
 
-fn announce(queue: &Queue, moves: &[Move]) {
+/// A priority that is out of range was set by hand while the job was not ready: nobody would find it there.
+fn within_range(priority: i32) -> i32 {
+    priority.clamp(0, floor::PRIORITIES as i32 - 1)
+}
+
+fn ready_keys(moves: &[Move]) -> floor::Keys {
     let mut keys = floor::NONE;
     for back in moves.iter().filter(|m| m.state == "ready") {
-        floor::include(&mut keys, back.job.priority, back.job.id);
+        floor::include(&mut keys, within_range(back.job.priority), back.job.id);
     }
-    if keys != floor::NONE {
-        wake::enqueued(queue.oid, &keys);
+    keys
+}
+
+fn announce(queue: &Queue, moves: &[Move], keys: &floor::Keys) {
+    if *keys != floor::NONE {
+        wake::enqueued(queue.oid, keys);
     }
     let kept_until = queue.options.keep_done.map(|keep| time::now().saturating_add(keep));
     let due = moves.iter().filter_map(|m| match m.state {

@@ -14,12 +14,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 
 /// Index entries looked at in one step.
 const STEP: usize = 2000;
-/// Steps done at once when there is nothing else to do.
-const MOST_STEPS: usize = 100;
+/// Steps done at once where there is nothing else to do.
+pub const WHOLE_PASS: usize = 100;
 /// Time between two passes.
 const PAUSE: Micros = 1_000_000;
 /// A step or pass is followed by at least so many times its own duration without.
 const SHARE: Micros = 100;
+const LONGEST_PAUSE: Micros = 60_000_000;
 /// A step that does not end is given up after this time.
 const LOST: Micros = 10_000_000;
 
@@ -55,18 +56,20 @@ impl Safety {
 
 /// Is a step due, and may this session do it? Looked at after each claim, so it must cost nothing.
 pub fn is_due(slot: &QueueSlot) -> bool {
-    slot.safety.next.load(SeqCst) <= time::now()
+    let (next, now) = (slot.safety.next.load(SeqCst), time::now());
+    // Never so far ahead, unless the clock was set back.
+    next <= now || next > now + 2 * LONGEST_PAUSE
 }
 
-/// Does a step, or a pass if there is nothing else to do. True if it lowered the floor.
-pub fn step(direct: &Direct, idle: bool) -> bool {
+/// Does up to so many steps of a pass. True if it lowered the floor.
+pub fn step(direct: &Direct, most: usize) -> bool {
     let safety = &direct.slot.safety;
     let mut lowered = false;
-    for _ in 0..if idle { MOST_STEPS } else { 1 } {
+    for number in 1..=most {
         let started = time::now();
         let due = safety.next.load(SeqCst);
         let is_ours =
-            due <= started && safety.next.compare_exchange(due, started + LOST, SeqCst, SeqCst).is_ok();
+            is_due(direct.slot) && safety.next.compare_exchange(due, started + LOST, SeqCst, SeqCst).is_ok();
         if !is_ours {
             return lowered;
         }
@@ -81,12 +84,12 @@ pub fn step(direct: &Direct, idle: bool) -> bool {
             }
             safety.spent.store(0, SeqCst);
             safety.ended.store(now, SeqCst);
-            safety.next.store(now + PAUSE.max(took * SHARE), SeqCst);
+            safety.next.store(now + (took * SHARE).clamp(PAUSE, LONGEST_PAUSE), SeqCst);
             return lowered;
         }
-        safety.next.store(if idle { 0 } else { time::now() + took * SHARE }, SeqCst);
+        let pause = if number < most { 0 } else { (spent * SHARE).min(PAUSE) };
+        safety.next.store(time::now() + pause, SeqCst);
     }
-    safety.next.store(time::now() + PAUSE, SeqCst);
     lowered
 }
 

@@ -9,9 +9,9 @@ use crate::pg::spi::{Arg, Plan};
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::Firing;
 use crate::pg::{Datum, catalog};
-use crate::queue::Queue;
 use crate::queue::layout::{Col, Layout};
 use crate::queue::limits::{check_max_attempts, check_priority};
+use crate::queue::{self, Queue};
 use crate::wake;
 use pgrx::IntoDatum;
 
@@ -50,6 +50,10 @@ fn into_sink(
     let Some(ready) = layout.partition("ready").and_then(|ready| Target::open(queue.oid, ready)) else {
         return Ok(false);
     };
+    if !queue::is_current(queue) {
+        // It changed while its lock was waited for: the statement, made anew, goes by what it is now.
+        return Ok(false);
+    }
     let mut sink = Sink {
         queue,
         layout,
@@ -107,6 +111,7 @@ impl Sink<'_> {
                         .layout
                         .partition("scheduled")
                         .and_then(|partition| Target::open(self.queue.oid, partition))
+                        .filter(|_| queue::is_current(self.queue))
                         .ok_or_else(|| Error::ChangedMeanwhile(self.queue.name.clone()))?;
                     self.scheduled = Some(Inserter::open(target));
                 }

@@ -130,9 +130,9 @@ fn insert_alike(
     match header.run_at {
         Some(at) => wake::due(queue.oid, at),
         None => {
-            let mut keys = floor::NONE;
-            taken.iter().for_each(|id| floor::include(&mut keys, header.priority.unwrap_or(5), *id));
-            wake::enqueued(queue.oid, &keys);
+            // A trigger of the user's may give a row another priority.
+            let lowest = taken.iter().copied().min().unwrap_or(floor::TOP).max(floor::BOTTOM);
+            wake::enqueued(queue.oid, &[lowest; floor::PRIORITIES]);
         }
     }
     ids.extend(taken);

@@ -48,12 +48,23 @@ unsafe extern "C-unwind" fn receive(
 }
 
 /// A plan in use: let go of when dropped.
-pub(super) struct InUse(pub *mut pg_sys::CachedPlan);
+pub(super) struct InUse(pub *mut pg_sys::CachedPlan, pg_sys::ResourceOwner);
+
+impl InUse {
+    /// The plan as SPI would use it now; `None` if it is not of one statement.
+    pub fn of(plan: &Plan) -> Option<InUse> {
+        // SAFETY: a kept plan; SPI gets it for the current resource owner.
+        unsafe {
+            let cached = pg_sys::SPI_plan_get_cached_plan(plan.raw());
+            (!cached.is_null()).then(|| InUse(cached, pg_sys::CurrentResourceOwner))
+        }
+    }
+}
 
 impl Drop for InUse {
     fn drop(&mut self) {
         // SAFETY: got for the current resource owner, and released once.
-        unsafe { pg_sys::ReleaseCachedPlan(self.0, pg_sys::CurrentResourceOwner) };
+        unsafe { pg_sys::ReleaseCachedPlan(self.0, self.1) };
     }
 }
 
@@ -132,17 +143,13 @@ impl Plan {
         // allocated here goes with the memory context of the SPI connection. A copy of the snapshot is
         // active while the executor runs, as in SPI.
         unsafe {
-            let cached = pg_sys::SPI_plan_get_cached_plan(self.raw());
-            if cached.is_null() {
-                return false;
-            }
-            let in_use = InUse(cached);
+            let Some(in_use) = InUse::of(self) else { return false };
             let Some(mut statement) = query_under(in_use.0) else { return false };
             let mut receiver = Receiver { base: super::dest::receiver(receive), on_row };
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             let query = pg_sys::CreateQueryDesc(
                 &mut statement,
-                c"queue_ext".as_ptr(),
+                (*self.source()).query_string,
                 pg_sys::GetActiveSnapshot(),
                 std::ptr::null_mut(),
                 (&raw mut receiver).cast(),

@@ -100,6 +100,19 @@ impl Desc {
         unsafe { (*self.0).natts as usize }
     }
 
+    /// A column's type, if it was not dropped. Counted from 0.
+    pub fn column_type(&self, column: usize) -> Option<Oid> {
+        assert!(column < self.columns());
+        // SAFETY: there is such a column.
+        unsafe {
+            #[cfg(not(feature = "pg18"))]
+            let attribute = (*self.0).attrs.as_ptr().add(column);
+            #[cfg(feature = "pg18")]
+            let attribute = pg_sys::TupleDescAttr(self.0, column as i32);
+            (!(*attribute).attisdropped).then(|| (*attribute).atttypid)
+        }
+    }
+
     /// Reads all columns of a composite value of this row type.
     pub fn read(&self, row: Datum, values: &mut [Datum], nulls: &mut [bool]) {
         assert!(values.len() == self.columns() && nulls.len() == self.columns());
@@ -204,9 +217,14 @@ impl Inserter {
         self.bytes = 0;
         // SAFETY: the slots hold rows of the open table; the table's own indexes are open in `target`.
         unsafe {
+            if (*self.state).es_per_tuple_exprcontext.is_null() {
+                pg_sys::MakePerTupleExprContext(self.state);
+            }
+            let scratch = (*(*self.state).es_per_tuple_exprcontext).ecxt_per_tuple_memory;
+            let before = pg_sys::MemoryContextSwitchTo(scratch);
             let command = pg_sys::GetCurrentCommandId(true);
             match &mut *slots {
-                [] => return,
+                [] => {}
                 [slot] => pg_sys::simple_table_tuple_insert(self.on.table.raw(), *slot),
                 many => pg_sys::heap_multi_insert(
                     self.on.table.raw(),
@@ -223,7 +241,8 @@ impl Inserter {
                 }
                 pg_sys::ExecClearTuple(*slot);
             }
-            reset_per_tuple_memory(self.state);
+            pg_sys::MemoryContextSwitchTo(before);
+            pg_sys::MemoryContextReset(scratch);
         }
     }
 
@@ -263,17 +282,5 @@ unsafe fn insert_index_entries(
         pg_sys::ExecInsertIndexTuples(target, slot, state, false, false, none, std::ptr::null_mut());
         #[cfg(not(feature = "pg15"))]
         pg_sys::ExecInsertIndexTuples(target, slot, state, false, false, none, std::ptr::null_mut(), false);
-    }
-}
-
-/// # Safety
-/// A valid executor state.
-unsafe fn reset_per_tuple_memory(state: *mut pg_sys::EState) {
-    // SAFETY: by the contract above; nothing of the last row is used any more.
-    unsafe {
-        let context = (*state).es_per_tuple_exprcontext;
-        if !context.is_null() {
-            pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
-        }
     }
 }

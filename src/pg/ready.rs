@@ -185,16 +185,19 @@ impl Ready {
         let mut cursor = Cursor::of_all(&self.table, &self.index, 2, columns.highest());
         let mut look = Look { dead: from, met: None, next: None, seen: 0 };
         let mut all_dead = true;
+        let mut last = None;
         cursor.seek(&keys(priority, from));
         while let Some(current) = cursor.advance() {
             let id = current.column(columns.id).map_or(0, |value| value.value() as i64);
             if id >= to {
                 break;
             }
-            if look.seen >= limit {
+            // A key may have many entries, of versions of its row: they are looked at together.
+            if look.seen >= limit && last != Some(id) {
                 look.next = Some(id);
                 break;
             }
+            last = Some(id);
             look.seen += 1;
             match current.status() {
                 Status::Dead => {}

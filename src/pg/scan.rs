@@ -116,7 +116,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next row.
-    pub fn advance(&mut self) -> Option<Current<'a>> {
+    pub fn advance(&mut self) -> Option<Current<'_>> {
         // Here nothing is half done.
         super::interrupt::check();
         // SAFETY: scan and slot are valid.
@@ -232,7 +232,9 @@ impl Current<'_> {
                 pg_sys::heap_delete(table, place, command, std::ptr::null_mut(), wait, failure, false)
             };
             let mut outcome = delete(false, &mut failure);
+            let mask = || u32::from((*(*self.tuple()).t_data).t_infomask);
             if outcome == pg_sys::TM_Result::TM_BeingModified
+                && mask() & pg_sys::HEAP_XMAX_IS_MULTI == 0
                 && pg_sys::TransactionIdIsCurrentTransactionId(failure.xmax)
             {
                 // Locked by this transaction itself: there is nobody to wait for.
@@ -241,8 +243,11 @@ impl Current<'_> {
             match outcome {
                 pg_sys::TM_Result::TM_Ok => Deletion::Done,
                 pg_sys::TM_Result::TM_BeingModified => {
-                    let mask = u32::from((*(*self.tuple()).t_data).t_infomask);
-                    if mask & LOCKED != 0 { Deletion::Busy } else { Deletion::Gone }
+                    if mask() & LOCKED != 0 {
+                        Deletion::Busy
+                    } else {
+                        Deletion::Gone
+                    }
                 }
                 // By another transaction, or by this very statement.
                 pg_sys::TM_Result::TM_Deleted | pg_sys::TM_Result::TM_SelfModified => Deletion::Gone,

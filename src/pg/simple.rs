@@ -146,11 +146,7 @@ impl Plan {
     pub fn make_simple(&self) -> bool {
         // SAFETY: a kept plan, in use while it is looked at.
         unsafe {
-            let cached = pg_sys::SPI_plan_get_cached_plan(self.raw());
-            if cached.is_null() {
-                return false;
-            }
-            let in_use = InUse(cached);
+            let Some(in_use) = InUse::of(self) else { return false };
             let simple = query_under(in_use.0).and_then(|_| Simple::of(self.source(), in_use.0));
             let made = simple.is_some();
             *self.simple.borrow_mut() = simple;
@@ -213,10 +209,7 @@ fn is_plain_value(oid: Oid) -> bool {
             return false;
         }
         let desc = super::insert::Desc::of(oid);
-        (0..desc.columns()).all(|column| {
-            let attribute = &(*desc.raw()).attrs.as_slice(desc.columns())[column];
-            attribute.attisdropped || is_plain_type(attribute.atttypid)
-        })
+        (0..desc.columns()).all(|column| desc.column_type(column).is_none_or(is_plain_type))
     }
 }
 

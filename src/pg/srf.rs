@@ -35,10 +35,14 @@ impl RowSink {
         // SAFETY: both descriptors are valid; the copy is freed with the memory context.
         unsafe {
             let fresh = pg_sys::lookup_rowtype_tupdesc_copy(row_type, -1);
+            #[cfg(not(feature = "pg18"))]
+            let attribute_of = |desc: pg_sys::TupleDesc, i: usize| (*desc).attrs.as_ptr().add(i);
+            #[cfg(feature = "pg18")]
+            let attribute_of = |desc: pg_sys::TupleDesc, i: usize| pg_sys::TupleDescAttr(desc, i as i32);
             let attributes = |desc: pg_sys::TupleDesc| {
                 (0..(*desc).natts as usize)
                     .map(|i| {
-                        let attribute = &(*desc).attrs.as_slice((*desc).natts as usize)[i];
+                        let attribute = &*attribute_of(desc, i);
                         (attribute.atttypid, attribute.attlen, attribute.attisdropped)
                     })
                     .collect::<Vec<_>>()

@@ -12,6 +12,12 @@ pub enum Event {
     Truncate,
 }
 
+/// How deep in triggers we are; 0 outside of any.
+pub fn depth() -> i32 {
+    // SAFETY: takes no arguments and reads a global.
+    unsafe { pgrx::direct_function_call::<i32>(pg_sys::pg_trigger_depth, &[]).unwrap_or(0) }
+}
+
 /// A trigger being fired; valid during its call.
 pub struct Firing<'a> {
     data: &'a pg_sys::TriggerData,

@@ -108,6 +108,12 @@ pub fn open(oid: Oid) -> Result<Rc<Queue>, Error> {
     Ok(queue)
 }
 
+/// Is it still what the session knows of the queue? To be asked after a lock was waited for.
+pub fn is_current(queue: &Queue) -> bool {
+    forget_stale();
+    KNOWN.with(|known| known.borrow().get(&queue.oid).is_some_and(|now| std::ptr::eq(&**now, queue)))
+}
+
 /// Drops what was cached about tables that changed.
 pub fn forget_stale() {
     if !WATCHING.replace(true) {

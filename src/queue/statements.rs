@@ -146,7 +146,7 @@ pub fn put(queue: &Queue, returning: bool) -> String {
         "INSERT INTO {table} AS {row} (id, state, priority, attempt, max_attempts, run_at, lease_until, errors, result,
                               finished_at, key, group_key, payload, enqueued_at{own})
          OVERRIDING SYSTEM VALUE
-         SELECT (p.j).id, p.state, (p.j).priority, p.attempt, p.max_attempts, p.run_at, p.lease_until,
+         SELECT (p.j).id, p.state, least(greatest((p.j).priority, 0), 9), p.attempt, p.max_attempts, p.run_at, p.lease_until,
                 CASE WHEN p.error IS NULL THEN (p.j).errors
                      ELSE CASE WHEN pg_catalog.jsonb_typeof((p.j).errors) <> 'array' THEN '[]'::pg_catalog.jsonb
                                WHEN pg_catalog.jsonb_array_length((p.j).errors) >= 100 THEN (p.j).errors - 0

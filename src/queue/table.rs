@@ -87,7 +87,7 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         // Not CHECKs: Postgres reads their text at every statement, and so it does with this one.
         statements.push(format!(
             "CREATE TRIGGER queue_ext_check AFTER INSERT OR UPDATE ON {partition} FOR EACH ROW
-             WHEN (queue.needs_check(new.run_at, new.priority, new.max_attempts))
+             WHEN (queue.needs_check(new.id, new.run_at, new.priority, new.max_attempts))
              EXECUTE FUNCTION queue.check_ready()"
         ));
     } else {

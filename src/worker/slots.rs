@@ -87,6 +87,8 @@ pub struct QueueSlot {
     _floors: NewLine,
     /// Below which nothing can be claimed, and the scan that checks it.
     pub floors: Floors,
+    /// The table of ready rows that they are about.
+    pub ready_table: AtomicU32,
     pub safety: Safety,
     _rates: NewLine,
     pub done: Rate,
@@ -220,6 +222,7 @@ impl QueueSlot {
         self.processor_missing.store(false, SeqCst);
         self.waiters.store(0, SeqCst);
         self.floors.reset();
+        self.ready_table.store(0, SeqCst);
         self.safety.reset();
     }
 

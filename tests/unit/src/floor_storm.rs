@@ -52,9 +52,9 @@ impl World {
             std::thread::yield_now();
         }
         let (mut mine, mut reached) = (Vec::new(), i64::MAX);
-        for id in usize::try_from(start).unwrap_or(usize::MAX)..ROWS {
+        for (id, seen) in snapshot.iter().enumerate().skip(usize::try_from(start).unwrap_or(usize::MAX)) {
             // Seen by the snapshot: there, whoever may hold it now.
-            let is_visible = matches!(snapshot[id], CLAIMABLE | HELD);
+            let is_visible = matches!(*seen, CLAIMABLE | HELD);
             if is_visible && self.rows[id].compare_exchange(CLAIMABLE, HELD, SeqCst, SeqCst).is_ok() {
                 mine.push(id);
             }
