@@ -1,0 +1,58 @@
+-- What a reading of the claim engine found: jobs that nobody had lowered the floor for are taken at once.
+CREATE SCHEMA claim_review;
+SET search_path = claim_review;
+
+-- A trigger of the user's puts a follow-up on the queue while one of our statements runs.
+SELECT queue.create_queue('nested', 'n int', max_attempts => 1);
+CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF new.state = 'failed' THEN
+        INSERT INTO claim_review.nested (n, priority) VALUES (new.n + 1, new.n);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER follow AFTER INSERT ON nested FOR EACH ROW EXECUTE FUNCTION follow();
+SELECT queue.enqueue('nested', '{"n": 1}') IS NOT NULL AS enqueued;
+SELECT queue.nack(queue, id, attempt, 'first') FROM queue.dequeue('nested');
+SELECT n, priority FROM queue.pop_as(NULL::nested);
+-- With all that is checked for it.
+SELECT queue.enqueue('nested', '{"n": 10}') IS NOT NULL AS enqueued;
+SELECT sqlstate, message FROM test.fails($$SELECT queue.nack(queue, id, attempt, 'second') FROM queue.dequeue('claim_review.nested')$$);
+
+-- A priority set by hand where nobody looks for it is brought back within range.
+SELECT queue.create_queue('ranged', 'n int');
+SELECT queue.enqueue('ranged', '{"n": 1}', delay => '1 h') IS NOT NULL AS enqueued;
+UPDATE ranged SET priority = 20, run_at = now() - interval '1 s';
+SELECT n, priority FROM queue.pop_as(NULL::ranged);
+SELECT queue.enqueue('ranged', '{"n": 2}') IS NOT NULL AS enqueued;
+CREATE TEMP TABLE leased AS SELECT * FROM queue.dequeue('ranged');
+UPDATE ranged SET priority = -5;
+SELECT queue.nack(queue, id, attempt, delay => '0') FROM leased;
+SELECT n, priority FROM queue.pop_as(NULL::ranged);
+
+-- A trigger of the user's gives a job another priority than it was enqueued with.
+SELECT queue.create_queue('changed', 'n int');
+CREATE FUNCTION hurry() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN new.priority := 1; RETURN new; END $$;
+CREATE TRIGGER hurry BEFORE INSERT ON changed FOR EACH ROW EXECUTE FUNCTION hurry();
+SELECT count(*) FROM queue.pop('changed');
+SELECT queue.enqueue('changed', '{"n": 1}') IS NOT NULL AS enqueued;
+SELECT n, priority FROM queue.pop_as(NULL::changed);
+
+-- Jobs brought back with the ids they had: from a table, by COPY, after the sequence was set back.
+SELECT queue.create_queue('restored', 'n int');
+INSERT INTO restored (n) SELECT generate_series(1, 5);
+CREATE TEMP TABLE backup AS SELECT * FROM restored;
+SELECT count(*) FROM queue.pop('restored', 10);
+SELECT count(*) FROM queue.pop('restored', 10);
+INSERT INTO restored OVERRIDING SYSTEM VALUE SELECT * FROM backup WHERE n = 2;
+SELECT n FROM queue.pop_as(NULL::restored, 10);
+COPY restored (id, n, priority) FROM stdin;
+1	11	3
+4	14	7
+\.
+SELECT n, priority FROM queue.pop_as(NULL::restored, 10);
+SELECT setval(pg_get_serial_sequence('restored', 'id'), 1);
+INSERT INTO restored (n) VALUES (20), (21);
+SELECT n FROM queue.pop_as(NULL::restored, 10);
+
+DROP SCHEMA claim_review CASCADE;
