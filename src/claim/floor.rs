@@ -26,10 +26,13 @@
 //!    rollback, that was not the last time. Or A found R merely locked, or changed by hand: then A does
 //!    not raise past it.
 //!
+//! Plain SQL is covered by the queue's own triggers (`enqueue::plain`): an INSERT or COPY lowers to what the
+//! sequence had given out before it, and to each id that was chosen below that; an UPDATE, and the
+//! rollback of an UPDATE or DELETE, lower to the beginning.
+//!
 //! A row nobody lowers for is not covered: COMMIT PREPARED and ROLLBACK PREPARED, logical replication,
-//! a hand-written DELETE that is rolled back, an insert with triggers disabled. For those there is the
-//! safety scan (`safety`). All of this is a hint: the truth is in the table, and losing the hint (all
-//! bits zero) costs one scan from the beginning.
+//! changes with triggers disabled. For those there is the safety scan (`safety`). All of this is a hint:
+//! the truth is in the table, and losing the hint (all bits zero) costs one scan from the beginning.
 
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,

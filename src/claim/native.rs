@@ -6,7 +6,7 @@ use super::safety;
 use crate::pg::leased;
 use crate::pg::ready::{self, Ready};
 use crate::pg::{catalog, shmem, xact};
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use crate::wake;
 use crate::worker::shared::QueueSlot;
 use std::cell::Cell;
@@ -30,7 +30,7 @@ pub fn open(queue: &Queue) -> Option<Direct> {
     }
     let slot = &shmem::get()?.queues[wake::place_of(queue.oid)?];
     xact::require_writable(c"DELETE");
-    let ready = Ready::open(place);
+    let ready = Ready::open(place, || queue::is_current(queue))?;
     if !ready.allows_direct_deletion() {
         return None;
     }
@@ -83,7 +83,7 @@ pub fn end_leases(queue: &Queue, leases: &[(i64, i32)], with_rows: bool) -> Opti
     xact::require_writable(c"DELETE");
     // Before anything is taken: a rollback brings leases back, which upkeep must look at.
     wake::taken(queue.oid, &floor::NONE);
-    leased::end(&place, leases, with_rows)
+    leased::end(&place, leases, with_rows, || queue::is_current(queue))
 }
 
 fn scan(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {

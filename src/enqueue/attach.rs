@@ -46,6 +46,10 @@ fn attach(
     spi::connect(|| {
         let queue = queue::open_owned(queue)?;
         let table = Source::open(source)?;
+        if catalog::is_temporary(source) {
+            // It goes without a word, and would leave the attachment behind.
+            return Err(Error::out_of_range("a temporary table cannot be attached").into());
+        }
         let for_each_row = table.level(level)?;
         let role = role_to_run_as(source, table.owner, queue.owner)?;
         let wanted = Wanted { queue: queue.oid, role: None, named_as: source, spec };

@@ -153,6 +153,11 @@ unsafe fn owned_string(text: *mut std::ffi::c_char) -> Option<String> {
     }
 }
 
+pub fn is_temporary(relation: Oid) -> bool {
+    // SAFETY: a syscache lookup; callers hold a relation that exists.
+    unsafe { pg_sys::get_rel_persistence(relation) as u8 == pg_sys::RELPERSISTENCE_TEMP }
+}
+
 /// The role that owns a relation, if it exists.
 pub fn owner_of(relation: Oid) -> Oid {
     // SAFETY: a syscache lookup; the tuple is released after its fixed-width columns were read.

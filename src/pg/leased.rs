@@ -52,13 +52,19 @@ pub struct Ended {
 
 /// Ends leases, each by its id and attempt; `None` if that is not all that the executor would do. To be
 /// called in READ COMMITTED, with the caller's privileges checked.
-pub fn end(place: &Place, leases: &[(i64, i32)], with_rows: bool) -> Option<Ended> {
+pub fn end(
+    place: &Place,
+    leases: &[(i64, i32)],
+    with_rows: bool,
+    is_current: impl FnOnce() -> bool,
+) -> Option<Ended> {
     let parent = Open::table(place.parent);
     let table = Open::table(place.table);
     let plain = table.is_plain_heap()
         && !table.delete_has_side_effects(OUR_TRIGGERS)
         && !parent.delete_has_side_effects(OUR_TRIGGERS);
-    if !plain {
+    // The index is opened only after the locks are there: it may be gone.
+    if !plain || !is_current() {
         return None;
     }
     let index = Open::index(place.index);

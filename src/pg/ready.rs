@@ -100,12 +100,17 @@ pub fn would_allow_direct_deletion(place: &Place) -> bool {
 }
 
 impl Ready {
-    pub fn open(place: Place) -> Ready {
+    /// Opens it; `None` if it is not as it was any more when the locks are there.
+    pub fn open(place: Place, is_current: impl FnOnce() -> bool) -> Option<Ready> {
         let parent = Open::table(place.parent);
         let table = Open::table(place.table);
+        // Before the index is opened, which may be gone.
+        if !is_current() {
+            return None;
+        }
         let index = Open::index(place.index);
         let plain = is_plain(&parent, &table);
-        Ready { table, index, place, plain }
+        Some(Ready { table, index, place, plain })
     }
 
     /// Does deleting directly do all that the executor would do?

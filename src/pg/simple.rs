@@ -5,6 +5,7 @@
 use super::feed::{InUse, Row, query_under};
 use super::spi::{Arg, Plan};
 use pgrx::pg_sys::{self, Node, NodeTag, Oid};
+use std::cell::Cell;
 
 /// Objects with a lower oid come with Postgres.
 const FIRST_OF_USERS: u32 = 10_000;
@@ -12,8 +13,11 @@ const FIRST_OF_USERS: u32 = 10_000;
 /// Built-in functions that are stable only because of time, time zone or the output of their arguments.
 const STABLE: [u32; 12] = [1174, 1178, 1189, 1190, 1299, 3058, 3059, 3271, 3272, 3273, 3274, 3787];
 
-/// Types whose input looks up names.
-const NAMES: [u32; 11] = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191];
+/// Types whose input and output look up names: regproc and the like, and arrays of them.
+const NAMES: [u32; 22] = [
+    24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 1008, 2207, 2208, 2209, 2210, 2211, 3735,
+    3770, 4090, 4097, 4192,
+];
 
 /// The expressions of a plan, ready to be evaluated again and again.
 pub struct Simple {
@@ -25,8 +29,26 @@ pub struct Simple {
     range_table: *mut pg_sys::List,
     #[cfg(not(feature = "pg15"))]
     permissions: *mut pg_sys::List,
+    /// Being evaluated: what is evaluated within must find another way.
+    in_use: Cell<bool>,
     /// The plan they were made from.
     made_from: (*mut pg_sys::CachedPlan, i32),
+}
+
+/// While it lives, a Simple is being evaluated; an ERROR ends it, too.
+struct Evaluating<'a>(&'a Cell<bool>);
+
+impl<'a> Evaluating<'a> {
+    fn now(in_use: &'a Cell<bool>) -> Evaluating<'a> {
+        in_use.set(true);
+        Evaluating(in_use)
+    }
+}
+
+impl Drop for Evaluating<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
 }
 
 impl Drop for Simple {
@@ -88,6 +110,7 @@ impl Simple {
                 range_table: copy((*statement).rtable),
                 #[cfg(not(feature = "pg15"))]
                 permissions: copy((*statement).permInfos),
+                in_use: Cell::new(false),
                 made_from: (plan, (*source).generation),
             };
             pg_sys::MemoryContextSwitchTo(before);
@@ -167,9 +190,10 @@ impl Plan {
         // SAFETY: the plan's own source; as many arguments as it has parameters (asserted). All that is
         // allocated for a row goes before the next; `on_row` keeps none of it.
         unsafe {
-            if !simple.is_valid(self.source()) {
+            if simple.in_use.get() || !simple.is_valid(self.source()) {
                 return false;
             }
+            let _evaluating = Evaluating::now(&simple.in_use);
             simple.check_privileges();
             let for_row = (*simple.expressions).ecxt_per_tuple_memory;
             let before = pg_sys::MemoryContextSwitchTo(for_row);
@@ -198,11 +222,9 @@ fn is_plain_type(oid: Oid) -> bool {
     oid.to_u32() < FIRST_OF_USERS && !NAMES.contains(&oid.to_u32())
 }
 
-/// A built-in type, or a row of nothing else.
-fn is_plain_value(oid: Oid) -> bool {
-    if is_plain_type(oid) {
-        return oid != pg_sys::RECORDOID;
-    }
+/// A row of columns of built-in types. The row itself is not plain: its type is a user's, who may have
+/// made a cast of it that runs code.
+fn is_plain_row(oid: Oid) -> bool {
     // SAFETY: a lookup that gives InvalidOid for what is no row type; the description is given back.
     unsafe {
         if pg_sys::get_typ_typrelid(oid) == Oid::INVALID {
@@ -232,6 +254,20 @@ unsafe fn are_simple(list: *mut pg_sys::List) -> bool {
     }
 }
 
+/// Is it a parameter of such a type?
+///
+/// # Safety
+/// A node of an expression tree.
+unsafe fn is_parameter(node: *mut Node, is_fit: fn(Oid) -> bool) -> bool {
+    // SAFETY: the tag tells what a node is.
+    unsafe {
+        let parameter = node.cast::<pg_sys::Param>();
+        (*node).type_ == NodeTag::T_Param
+            && (*parameter).paramkind == pg_sys::ParamKind::PARAM_EXTERN
+            && is_fit((*parameter).paramtype)
+    }
+}
+
 /// Is it an expression of the kinds listed here, of plain functions and types?
 ///
 /// # Safety
@@ -244,13 +280,16 @@ unsafe fn is_simple(node: *mut Node) -> bool {
     unsafe {
         match (*node).type_ {
             NodeTag::T_List => are_simple(node.cast()),
-            NodeTag::T_Const | NodeTag::T_NextValueExpr | NodeTag::T_CaseTestExpr => true,
-            NodeTag::T_Param => {
-                let parameter = node.cast::<pg_sys::Param>();
-                (*parameter).paramkind == pg_sys::ParamKind::PARAM_EXTERN
-                    && is_plain_value((*parameter).paramtype)
+            NodeTag::T_NextValueExpr => true,
+            NodeTag::T_Const => is_plain_type((*node.cast::<pg_sys::Const>()).consttype),
+            NodeTag::T_Param => is_parameter(node, is_plain_type),
+            NodeTag::T_TargetEntry => {
+                let value = (*node.cast::<pg_sys::TargetEntry>()).expr.cast::<Node>();
+                // A column that is left out, of whatever type.
+                let is_null =
+                    (*value).type_ == NodeTag::T_Const && (*value.cast::<pg_sys::Const>()).constisnull;
+                is_null || is_simple(value)
             }
-            NodeTag::T_TargetEntry => is_simple((*node.cast::<pg_sys::TargetEntry>()).expr.cast()),
             NodeTag::T_FuncExpr => {
                 let call = node.cast::<pg_sys::FuncExpr>();
                 is_plain_function((*call).funcid) && !(*call).funcretset && are_simple((*call).args)
@@ -270,7 +309,7 @@ unsafe fn is_simple(node: *mut Node) -> bool {
             }
             NodeTag::T_FieldSelect => {
                 let field = node.cast::<pg_sys::FieldSelect>();
-                is_plain_type((*field).resulttype) && is_simple((*field).arg.cast())
+                is_plain_type((*field).resulttype) && is_parameter((*field).arg.cast(), is_plain_row)
             }
             NodeTag::T_CoerceViaIO => {
                 let cast = node.cast::<pg_sys::CoerceViaIO>();

@@ -214,11 +214,14 @@ struct TableReader {
 impl TableReader {
     /// The next row as a composite value in the present memory context.
     fn next_row(&mut self) -> Option<Datum> {
-        // SAFETY: store and slot live through the trigger's call.
+        // SAFETY: store and slot live through the trigger's call. What the slot keeps until the next row must
+        // not lie in the present context, which may go before that.
         unsafe {
             pg_sys::tuplestore_select_read_pointer(self.store, self.pointer);
-            pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot)
-                .then(|| pg_sys::ExecFetchSlotHeapTupleDatum(self.slot))
+            let before = pg_sys::MemoryContextSwitchTo((*self.slot).tts_mcxt);
+            let found = pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot);
+            pg_sys::MemoryContextSwitchTo(before);
+            found.then(|| pg_sys::ExecFetchSlotHeapTupleDatum(self.slot))
         }
     }
 }

@@ -55,4 +55,51 @@ SELECT setval(pg_get_serial_sequence('restored', 'id'), 1);
 INSERT INTO restored (n) VALUES (20), (21);
 SELECT n FROM queue.pop_as(NULL::restored, 10);
 
+-- Many rows through an attached trigger, wide ones and narrow, inserted and updated, spilled to disk.
+SET work_mem = '64kB';
+CREATE TABLE wide (v int, b text);
+SELECT queue.create_queue('many', 'v int, o int');
+SELECT queue.attach('wide', 'many', set => '{"v": "new.v", "o": "old.v"}');
+INSERT INTO wide SELECT i, repeat('x', 8000 + i * 40) FROM generate_series(1, 300) i;
+INSERT INTO wide SELECT i, 'y' FROM generate_series(301, 3000) i;
+UPDATE wide SET v = v + 10000;
+UPDATE wide SET b = b || 'z';
+DELETE FROM wide WHERE v <= 10100;
+SELECT count(*), count(v), sum(v), count(o), sum(o), count(*) FILTER (WHERE v <> o + 10000) AS changed FROM many;
+RESET work_mem;
+
+-- A constant of a user's type has a cast that runs code: under the pinned search_path, and it may fire the
+-- trigger once more.
+CREATE TYPE mood AS ENUM ('sad');
+CREATE TABLE moody (a int, b text);
+SELECT queue.create_queue('moods');
+CREATE FUNCTION mood_json(mood) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('claim_review.again', true) IS DISTINCT FROM 'no' THEN
+        PERFORM set_config('claim_review.again', 'no', true);
+        INSERT INTO claim_review.moody VALUES (2, repeat('b', 3000));
+    END IF;
+    RETURN json_build_object('path', current_setting('search_path'));
+END $$;
+CREATE CAST (mood AS json) WITH FUNCTION mood_json(mood);
+SELECT queue.attach('moody', 'moods', 'insert', level => 'row',
+    set => '{"payload.m": "''sad''::claim_review.mood", "payload.a": "new.a", "payload.b": "left(new.b, 1)"}');
+INSERT INTO moody VALUES (1, 'a');
+SELECT payload FROM queue.pop('moods', 10);
+-- The row type, too, may have a cast.
+CREATE FUNCTION moody_json(moody) RETURNS json LANGUAGE plpgsql AS $$ BEGIN RETURN json_build_object('path', current_setting('search_path')); END $$;
+CREATE CAST (moody AS json) WITH FUNCTION moody_json(moody);
+SELECT queue.create_queue('rows', 'r jsonb');
+SELECT queue.attach('moody', 'rows', 'insert', set => '{"r": "to_jsonb(new.*)"}');
+INSERT INTO moody VALUES (3, 'c');
+SELECT left(r::text, 40) FROM queue.pop_as(NULL::rows, 10);
+-- Names in arrays are looked up under it, too.
+SELECT queue.create_queue('named', 'r text');
+CREATE TABLE names (t text);
+SELECT queue.attach('names', 'named', 'insert', set => '{"r": "new.t::regclass[]::text"}');
+SELECT sqlstate, message FROM test.fails($$INSERT INTO claim_review.names VALUES ('{moody}')$$);
+
+-- A temporary table would leave its attachment behind.
+CREATE TEMP TABLE temporary (a int);
+SELECT sqlstate, message FROM test.fails($$SELECT queue.attach('temporary', 'claim_review.named')$$);
 DROP SCHEMA claim_review CASCADE;
