@@ -27,6 +27,8 @@ struct Note {
     /// Claimable again if this transaction aborts, and from which keys on.
     taken: bool,
     on_abort: Keys,
+    /// Of those, what may be back if a subtransaction aborts: taken within one since we were last outside.
+    within: Keys,
     /// From where on something is being taken just now.
     taking: Keys,
     /// The innermost subtransaction in which something was taken.
@@ -41,6 +43,7 @@ const EMPTY: Note = Note {
     on_commit: floor::NONE,
     taken: false,
     on_abort: floor::NONE,
+    within: floor::NONE,
     taking: floor::NONE,
     level: 0,
     due: NEVER,
@@ -93,6 +96,7 @@ pub fn took(queue: Oid, keys: &Keys, before: &Keys) {
     note(queue, |note| {
         note.taking = *before;
         floor::include_all(&mut note.on_abort, keys);
+        floor::include_all(&mut note.within, keys);
     });
 }
 
@@ -169,7 +173,11 @@ fn note(queue: Oid, change: impl FnOnce(&mut Note)) {
                 return;
             }
         };
-        change(&mut notes.list[index]);
+        let note = &mut notes.list[index];
+        change(note);
+        if xact::nest_level() == 1 {
+            note.within = floor::NONE;
+        }
     });
 }
 
@@ -202,7 +210,9 @@ fn subtransaction_aborted() {
         let count = notes.count;
         for note in &mut notes.list[..count] {
             if note.taken && note.level >= xact::nest_level() {
-                shared.queues[note.place].floors.lower(&note.back());
+                let mut keys = note.within;
+                floor::include_all(&mut keys, &note.taking);
+                shared.queues[note.place].floors.lower(&keys);
                 note.taking = floor::NONE;
                 note.enqueued = true;
                 note.due = 0;
