@@ -103,9 +103,15 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
     Ok(call.no_row())
 }
 
+/// For more rows than these the executor's start is worth its while.
+const MOST_SIMPLE: i64 = 10;
+
 /// Evaluates the trigger's expressions without an executor, if they are that simple.
 fn put_simply(firing: &Firing, queue: &Queue, compiled: &Compiled) -> SqlResult<bool> {
     let Some(plan) = &compiled.simple else { return Ok(false) };
+    if firing.changed_rows() > MOST_SIMPLE {
+        return Ok(false);
+    }
     let mut row = firing.for_each_row().then(|| firing.rows());
     let mut rows = (!firing.for_each_row()).then(|| firing.changes());
     let mut arguments = || {

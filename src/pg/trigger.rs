@@ -143,6 +143,14 @@ impl<'a> Firing<'a> {
         Datum::from(self.data.tg_trigtuple)
     }
 
+    /// How many rows the transition tables have.
+    pub fn changed_rows(&self) -> i64 {
+        let tables = [self.data.tg_newtable, self.data.tg_oldtable];
+        let table = tables.into_iter().find(|table| !table.is_null());
+        // SAFETY: a transition table of the trigger.
+        table.map_or(0, |table| unsafe { pg_sys::tuplestore_tuple_count(table) })
+    }
+
     /// The rows of the transition tables, one after the other.
     pub fn changes(&self) -> Changes<'_> {
         let table =

@@ -66,6 +66,12 @@ UPDATE wide SET v = v + 10000;
 UPDATE wide SET b = b || 'z';
 DELETE FROM wide WHERE v <= 10100;
 SELECT count(*), count(v), sum(v), count(o), sum(o), count(*) FILTER (WHERE v <> o + 10000) AS changed FROM many;
+-- Few, which are read in another way, and each wide enough to be spilled.
+TRUNCATE wide, many;
+INSERT INTO wide SELECT i, repeat(i::text, 100000) FROM generate_series(1, 8) i;
+UPDATE wide SET v = v + 100, b = b || 'z';
+UPDATE wide SET v = v + 100;
+SELECT v, o FROM many ORDER BY v;
 RESET work_mem;
 
 -- A constant of a user's type has a cast that runs code: under the pinned search_path, and it may fire the
