@@ -7,7 +7,7 @@ help:
 	@echo 'make test          every test, each on a private server'
 	@echo 'make install       build the extension and install it into the system'
 	@echo 'make installcheck  the regression tests against a running server (PGHOST, PGPORT, ...)'
-	@echo 'make bench         ratios beside a hand-written queue (about 6 minutes)'
+	@echo 'make bench         ratios beside a hand-written queue (about 7 minutes)'
 	@echo 'make bench-long    ten minutes at 2,000 jobs a second, with a snapshot held open all the time'
 	@echo 'make lint          formatting and clippy'
 	@echo 'make clean         remove what was built'
