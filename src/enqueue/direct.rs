@@ -81,7 +81,7 @@ struct Sink<'a> {
     queue: &'a Queue,
     layout: &'a Layout,
     ready: Inserter,
-    /// Opened for the first row that is not to start yet.
+    /// Opened for the first row that is not to start yet. The queue's lock, held by then, keeps it in place.
     scheduled: Option<Inserter>,
     /// Values of the column `state`.
     states: [Option<Datum>; 2],
@@ -111,7 +111,6 @@ impl Sink<'_> {
                         .layout
                         .partition("scheduled")
                         .and_then(|partition| Target::open(self.queue.oid, partition))
-                        .filter(|_| queue::is_current(self.queue))
                         .ok_or_else(|| Error::ChangedMeanwhile(self.queue.name.clone()))?;
                     self.scheduled = Some(Inserter::open(target));
                 }
