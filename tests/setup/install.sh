@@ -22,8 +22,10 @@ if [ "$(id -u)" != 0 ]; then
     # With --sudo pgrx writes into the old file, under the feet of servers that have it loaded.
     sudo rm -f "$library"
 fi
+# QUEUE_EXT_PROFILE=dev: quicker to build, slower to run.
+profile=${QUEUE_EXT_PROFILE:-release}
 started=$(date +@%s.%N)
-cargo pgrx install --release --pg-config "$PG_CONFIG" "${sudo_if_needed[@]}" \
+cargo pgrx install --profile "$profile" --pg-config "$PG_CONFIG" "${sudo_if_needed[@]}" \
     --no-default-features --features "$(pg_feature)"
 fingerprint >"$stamp"
 # What was edited while the build ran is newer than this, and so is built the next time.
