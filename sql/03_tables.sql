@@ -8,7 +8,15 @@ CREATE TABLE queue.queues (
     backoff_max    interval NOT NULL CHECK (backoff_max >= interval '0'),
     lease          interval NOT NULL CHECK (lease > interval '0'),
     keep_done      interval          CHECK (keep_done >= interval '0'),
-    paused         boolean  NOT NULL DEFAULT false
+    paused         boolean  NOT NULL DEFAULT false,
+    keep_failed    interval          CHECK (keep_failed >= interval '0'),
+    on_conflict    text              CHECK (on_conflict IN ('skip', 'replace', 'debounce', 'merge', 'error')),
+    on_group_failure    text     NOT NULL DEFAULT 'block' CHECK (on_group_failure IN ('block', 'continue')),
+    max_running         integer  CHECK (max_running > 0),
+    max_running_per_key integer  CHECK (max_running_per_key > 0),
+    rate_limit          integer  CHECK (rate_limit > 0),
+    rate_limit_per_key  integer  CHECK (rate_limit_per_key > 0),
+    rate_interval       interval NOT NULL DEFAULT '1 s' CHECK (rate_interval > interval '0')
 );
 COMMENT ON TABLE queue.queues IS 'One row for each queue, with its options';
 COMMENT ON COLUMN queue.queues.queue IS 'The queue''s table';
@@ -18,6 +26,14 @@ COMMENT ON COLUMN queue.queues.backoff_factor IS 'Each further wait is so many t
 COMMENT ON COLUMN queue.queues.backoff_max IS 'No wait is longer than this';
 COMMENT ON COLUMN queue.queues.lease IS 'How long dequeue lends a job by default';
 COMMENT ON COLUMN queue.queues.keep_done IS 'How long finished jobs and their results are kept; null: not at all';
+COMMENT ON COLUMN queue.queues.keep_failed IS 'How long error rows are kept; null: until somebody deals with them';
+COMMENT ON COLUMN queue.queues.on_conflict IS 'What happens to a job whose key another waiting job has; null: nothing, keys are only stored';
+COMMENT ON COLUMN queue.queues.on_group_failure IS 'block: a failed job holds back the others of its group until it is resubmitted or removed; continue: it lets them pass';
+COMMENT ON COLUMN queue.queues.max_running IS 'Most jobs of the queue that run at the same time; null: no limit';
+COMMENT ON COLUMN queue.queues.max_running_per_key IS 'Most jobs with the same key that run at the same time; null: no limit';
+COMMENT ON COLUMN queue.queues.rate_limit IS 'Most jobs of the queue that start within rate_interval; null: no limit';
+COMMENT ON COLUMN queue.queues.rate_limit_per_key IS 'Most jobs with the same key that start within rate_interval; null: no limit';
+COMMENT ON COLUMN queue.queues.rate_interval IS 'What the rate limits count by';
 COMMENT ON COLUMN queue.queues.paused IS 'Nothing is handed out while true; enqueueing goes on';
 
 CREATE TABLE queue.processors (

@@ -3,23 +3,31 @@ CREATE FUNCTION queue.create_queue(
     name text, columns text DEFAULT NULL,
     max_attempts integer DEFAULT 5,
     backoff interval DEFAULT '1 s', backoff_factor float8 DEFAULT 2, backoff_max interval DEFAULT '1 h',
-    lease interval DEFAULT '30 s', keep_done interval DEFAULT NULL
+    lease interval DEFAULT '30 s', keep_done interval DEFAULT NULL,
+    keep_failed interval DEFAULT NULL, on_conflict text DEFAULT NULL, on_group_failure text DEFAULT 'block',
+    max_running integer DEFAULT NULL, max_running_per_key integer DEFAULT NULL,
+    rate_limit integer DEFAULT NULL, rate_limit_per_key integer DEFAULT NULL, rate_interval interval DEFAULT '1 s'
 ) RETURNS regclass LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'create_queue_wrapper';
 COMMENT ON FUNCTION queue.create_queue IS
 'Makes a queue: a table of this name, partitioned by state, owned by the caller.
 columns: the queue''s own columns as in CREATE TABLE (''recipient text NOT NULL, subject text''); none: jobs carry only payload.
 max_attempts (default 5), backoff (1 s), backoff_factor (2), backoff_max (1 h): a failed job is tried again after backoff, then backoff times factor and so on, each wait shortened by up to a tenth at random; after the last attempt it is an error row.
-lease (30 s): how long dequeue lends a job. keep_done (not kept): how long finished jobs are kept.
+lease (30 s): how long dequeue lends a job. keep_done (not kept): how long finished jobs are kept. keep_failed (for ever): how long error rows are.
+on_conflict (none): what a job does whose key another waiting job has: skip, replace, debounce, merge or error, see enqueue. on_group_failure (block): a failed job holds back the others of its group_key, or continue: lets them pass.
+max_running, max_running_per_key (no limit): most jobs, of the queue or of a key, that run at the same time. rate_limit, rate_limit_per_key (no limit): most that start within rate_interval (1 s).
 Errors: 42P07 the name is taken, 42701 a column name is reserved, 22023 an option is out of range. Who: whoever may create tables in the schema.';
 
 CREATE FUNCTION queue.alter_queue(
     queue regclass,
     max_attempts integer DEFAULT NULL,
     backoff interval DEFAULT NULL, backoff_factor float8 DEFAULT NULL, backoff_max interval DEFAULT NULL,
-    lease interval DEFAULT NULL, keep_done interval DEFAULT NULL
+    lease interval DEFAULT NULL, keep_done interval DEFAULT NULL,
+    keep_failed interval DEFAULT NULL, on_conflict text DEFAULT NULL, on_group_failure text DEFAULT NULL,
+    max_running integer DEFAULT NULL, max_running_per_key integer DEFAULT NULL,
+    rate_limit integer DEFAULT NULL, rate_limit_per_key integer DEFAULT NULL, rate_interval interval DEFAULT NULL
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'alter_queue_wrapper';
 COMMENT ON FUNCTION queue.alter_queue IS
-'Changes options of a queue; null leaves one as it is. keep_done => ''0'' stops keeping finished jobs.
+'Changes options of a queue; null leaves one as it is. keep_done or keep_failed => ''0'', a limit => 0 and on_conflict => ''none'' take the option back.
 Errors: 42809 not a queue, 22023 out of range, 42501 not the owner. Who: the owner of the queue.';
 
 CREATE FUNCTION queue.drop_queue(queue regclass, force boolean DEFAULT false)

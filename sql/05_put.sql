@@ -2,17 +2,21 @@
 CREATE FUNCTION queue.enqueue(
     queue regclass, payload jsonb DEFAULT '{}', priority integer DEFAULT NULL,
     run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
-    key text DEFAULT NULL, max_attempts integer DEFAULT NULL
+    key text DEFAULT NULL, on_conflict text DEFAULT NULL, group_key text DEFAULT NULL,
+    max_attempts integer DEFAULT NULL, once interval DEFAULT NULL,
+    after bigint[] DEFAULT NULL, after_failure text DEFAULT NULL, correlation_id text DEFAULT NULL
 ) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'enqueue';
 COMMENT ON FUNCTION queue.enqueue IS
 'Puts a job on the queue and returns its id. It becomes visible when the caller commits.
-payload: fields named like the queue''s own columns fill those, the rest stays payload. priority: 0 to 9, default 5, lower first. run_at or delay: not before. key: what the job is about. max_attempts: overrides the queue''s.
+payload: fields named like the queue''s own columns fill those, the rest stays payload. priority: 0 to 9, default 5, lower first. run_at or delay: not before. key: what the job is about, at most 1000 bytes. on_conflict (the queue''s): what is done if a job with this key waits already. group_key: jobs of a group run one at a time, in the order of their ids. max_attempts: overrides the queue''s. once: after the job is done, its key is refused for so long. after: wait for the jobs with these ids; after_failure: when one of them fails, fail (the default) or release. correlation_id: of the request that the job belongs to.
 Errors: 42809 not a queue, 22023 an argument is out of range, 54000 payload over queue_ext.max_payload, and whatever the queue''s own constraints raise. Who: INSERT on the queue.';
 
 CREATE FUNCTION queue.enqueue_many(
     queue regclass, payloads jsonb[], priority integer DEFAULT NULL,
     run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
-    key text DEFAULT NULL, max_attempts integer DEFAULT NULL
+    key text DEFAULT NULL, on_conflict text DEFAULT NULL, group_key text DEFAULT NULL,
+    max_attempts integer DEFAULT NULL, once interval DEFAULT NULL,
+    after bigint[] DEFAULT NULL, after_failure text DEFAULT NULL, correlation_id text DEFAULT NULL
 ) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'enqueue_many';
 COMMENT ON FUNCTION queue.enqueue_many IS 'Puts a job on the queue for each payload, in order, and returns their ids in that order. Arguments, errors and rights as for enqueue.';
 
@@ -45,7 +49,7 @@ CREATE FUNCTION queue.before_change()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'before_change';
 COMMENT ON FUNCTION queue.before_change IS 'Statement trigger of every queue: when the transaction commits, claims look where its rows may be, and a worker is woken';
 
-CREATE FUNCTION queue.needs_check(id bigint, run_at timestamptz, priority smallint, max_attempts integer)
+CREATE FUNCTION queue.needs_check(id bigint, run_at timestamptz, priority smallint, max_attempts integer, key text, after bigint[])
 RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'needs_check';
 COMMENT ON FUNCTION queue.needs_check IS 'The condition of the row trigger of every queue: is a ready row one for queue.check_ready?';
 

@@ -3,7 +3,7 @@
 pub mod attach;
 mod direct;
 pub mod fire;
-mod payload;
+pub mod payload;
 pub mod plain;
 pub mod spec;
 pub mod statement;
@@ -13,28 +13,51 @@ use crate::pg::entry::Call;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros, interval_micros};
 use crate::pg::{Datum, array};
-use crate::queue::limits::{check_interval, check_max_attempts, check_priority};
+use crate::queue::limits::{
+    OnConflict, check_after_failure, check_interval, check_key, check_max_attempts, check_on_conflict,
+    check_priority,
+};
 use crate::raw_function;
 use pgrx::prelude::*;
 
 /// What a caller may say about a job besides its content.
-struct Header {
-    priority: Option<i32>,
-    run_at: Option<Micros>,
-    key: Option<String>,
-    max_attempts: Option<i32>,
+#[derive(Default)]
+pub struct Header {
+    pub priority: Option<i32>,
+    pub run_at: Option<Micros>,
+    pub key: Option<String>,
+    pub max_attempts: Option<i32>,
+    pub more: Option<Box<More>>,
 }
 
+/// What few jobs have.
+#[derive(Default)]
+pub struct More {
+    pub on_conflict: Option<OnConflict>,
+    pub group_key: Option<String>,
+    /// An interval.
+    pub once: Option<Datum>,
+    pub after: Option<Vec<i64>>,
+    pub after_failure: Option<String>,
+    pub correlation_id: Option<String>,
+    pub topic: Option<String>,
+    pub keep_result: bool,
+}
+
+/// The arguments of `enqueue` from this one on make up the header.
+const FIRST: usize = 2;
+
 impl Header {
-    fn new(
-        priority: Option<i32>,
-        run_at: Option<TimestampWithTimeZone>,
-        delay: Option<Interval>,
-        key: Option<String>,
-        max_attempts: Option<i32>,
-    ) -> Result<Header, Error> {
+    /// The arguments that both functions take from their third on.
+    fn of_call(call: &Call) -> Result<Header, Error> {
+        let priority = call.arg(FIRST);
+        let run_at: Option<TimestampWithTimeZone> = call.arg(FIRST + 1);
+        let delay: Option<Interval> = call.arg(FIRST + 2);
+        let key: Option<String> = call.arg(FIRST + 3);
+        let max_attempts = call.arg(FIRST + 6);
         check_priority(priority)?;
         check_max_attempts(max_attempts)?;
+        check_key("key", key.as_deref())?;
         let delay = delay.as_ref().map(interval_micros);
         check_interval("delay", delay)?;
         if run_at.is_some() && delay.is_some() {
@@ -44,7 +67,8 @@ impl Header {
             run_at.map(Micros::from).or(delay.map(|micros| time::after(time::transaction_start(), micros)));
         // A time that has come is no time to wait for.
         let run_at = run_at.filter(|at| *at > time::transaction_start());
-        Ok(Header { priority, run_at, key, max_attempts })
+        let more = More::of_call(call, key.is_some())?;
+        Ok(Header { priority, run_at, key, max_attempts, more })
     }
 
     fn state(&self) -> &'static str {
@@ -52,18 +76,54 @@ impl Header {
     }
 }
 
+impl More {
+    fn of_call(call: &Call, has_key: bool) -> Result<Option<Box<More>>, Error> {
+        if [4, 5, 7, 8, 9, 10].iter().all(|place| call.datum(FIRST + place).is_none()) {
+            return Ok(None);
+        }
+        let on_conflict: Option<String> = call.arg(FIRST + 4);
+        let group_key: Option<String> = call.arg(FIRST + 5);
+        let once: Option<Interval> = call.arg(FIRST + 7);
+        let after: Option<Vec<Option<i64>>> = call.arg(FIRST + 8);
+        let after_failure: Option<String> = call.arg(FIRST + 9);
+        let correlation_id: Option<String> = call.arg(FIRST + 10);
+        check_on_conflict(on_conflict.as_deref(), false)?;
+        check_key("group_key", group_key.as_deref())?;
+        check_interval("once", once.as_ref().map(interval_micros))?;
+        check_after_failure(after_failure.as_deref())?;
+        check_key("correlation_id", correlation_id.as_deref())?;
+        for (name, is_given) in [("on_conflict", on_conflict.is_some()), ("once", once.is_some())] {
+            if is_given && !has_key {
+                return Err(Error::out_of_range(format!("{name} needs a key")));
+            }
+        }
+        if after_failure.is_some() && after.is_none() {
+            return Err(Error::out_of_range("after_failure needs after"));
+        }
+        let after = after
+            .map(|ids| ids.into_iter().collect::<Option<Vec<i64>>>())
+            .map(|ids| ids.ok_or_else(|| Error::ArrayMismatch("after must not contain nulls".into())))
+            .transpose()?;
+        Ok(Some(Box::new(More {
+            on_conflict: on_conflict.as_deref().and_then(OnConflict::of),
+            group_key,
+            once: call.datum(FIRST + 7),
+            after,
+            after_failure,
+            correlation_id,
+            topic: None,
+            keep_result: false,
+        })))
+    }
+}
+
 raw_function!(enqueue, enqueue_one);
 raw_function!(enqueue_many, enqueue_all);
-
-/// The arguments that both functions take from their third on.
-fn header_of(call: &Call) -> Result<Header, Error> {
-    Header::new(call.arg(2), call.arg(3), call.arg(4), call.arg(5), call.arg(6))
-}
 
 /// `queue.enqueue`
 fn enqueue_one(call: &Call) -> SqlResult<Datum> {
     let oid = required("queue", call.arg(0))?;
-    let header = header_of(call)?;
+    let header = Header::of_call(call)?;
     let payload = array::detoasted(required("payload", call.datum(1))?);
     let ids = payload::insert(oid, &[payload], &header)?;
     Ok(Datum::from(ids[0]))
@@ -72,7 +132,7 @@ fn enqueue_one(call: &Call) -> SqlResult<Datum> {
 /// `queue.enqueue_many`
 fn enqueue_all(call: &Call) -> SqlResult<Datum> {
     let oid = required("queue", call.arg(0))?;
-    let header = header_of(call)?;
+    let header = Header::of_call(call)?;
     let payloads = array::jsonb_elements(required("payloads", call.datum(1))?)
         .ok_or_else(|| Error::ArrayMismatch("payloads must not contain nulls".into()))?;
     let sink = RowSink::open_scalar(call);

@@ -30,17 +30,58 @@ pub fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i6
     Ok(ids)
 }
 
-const TYPES: [Oid; 5] =
-    [pg_sys::JSONBOID, pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID, pg_sys::INT4OID];
+const TYPES: [Oid; 12] = [
+    pg_sys::JSONBOID,
+    pg_sys::INT4OID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT4OID,
+    pg_sys::TEXTOID,
+    pg_sys::INTERVALOID,
+    pg_sys::INT8ARRAYOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::BOOLOID,
+];
+/// Those of a header without `more`.
+const FEW: usize = 5;
+
+fn types_for(header: &Header) -> &'static [Oid] {
+    if header.more.is_some() { &TYPES } else { &TYPES[..FEW] }
+}
 
 /// What the statements take from their second argument on.
-fn header_args(header: &Header) -> [Arg; 4] {
-    [
+fn header_args(header: &Header) -> Vec<Arg> {
+    let mut args = vec![
         spi::arg(header.priority),
         header.run_at.map(Datum::from),
         spi::arg(header.key.as_deref()),
         spi::arg(header.max_attempts),
-    ]
+    ];
+    if let Some(more) = &header.more {
+        args.extend([
+            spi::arg(more.group_key.as_deref()),
+            more.once,
+            spi::arg(more.after.clone()),
+            spi::arg(more.after_failure.as_deref()),
+            spi::arg(more.correlation_id.as_deref()),
+            spi::arg(more.topic.as_deref()),
+            spi::arg(more.keep_result.then_some(true)),
+        ]);
+    }
+    args
+}
+
+/// The header's columns and their values, as the statements name them.
+fn header_columns(header: &Header) -> (&'static str, &'static str) {
+    match header.more {
+        None => ("priority, run_at, key, max_attempts", "coalesce($2, 5), $3, $4, $5"),
+        Some(_) => (
+            "priority, run_at, key, max_attempts, group_key, once, after, after_failure, correlation_id, topic, keep_result",
+            "coalesce($2, 5), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12",
+        ),
+    }
 }
 
 /// One statement evaluated for each payload; false, with nothing done, if that cannot be.
@@ -52,21 +93,21 @@ fn insert_simply(
     ids: &mut Vec<i64>,
 ) -> SqlResult<bool> {
     let Some(mask) = mask(queue, columns) else { return Ok(false) };
-    let place = (mask, header.run_at.is_some());
+    let place = (mask, header.run_at.is_some(), header.more.is_some());
     let known = queue.enqueue_plans.borrow().get(&place).cloned();
     let plan = match known {
         Some(plan) => plan,
         None => {
-            let plan = spi::connect(|| role::pinned(|| simple_plan(queue, columns, header.state())));
+            let plan = spi::connect(|| role::pinned(|| simple_plan(queue, columns, header)));
             queue.enqueue_plans.borrow_mut().insert(place, plan.clone());
             plan
         }
     };
     let Some(plan) = plan else { return Ok(false) };
-    let [priority, run_at, key, max_attempts] = header_args(header);
+    let rest = header_args(header);
     let mut left = payloads.iter();
     let mut arguments =
-        || left.next().map(|payload| vec![Some(*payload), priority, run_at, key, max_attempts]);
+        || left.next().map(|payload| std::iter::once(Some(*payload)).chain(rest.iter().copied()).collect());
     let done = direct::insert_simply(queue, &plan, &mut arguments, &mut |id| ids.push(id))?;
     if !done {
         // Something changed since: made anew the next time.
@@ -84,7 +125,7 @@ fn mask(queue: &Queue, columns: &[&Column]) -> Option<u64> {
 }
 
 /// For one payload, $1; `None` if it cannot be evaluated simply.
-fn simple_plan(queue: &Queue, columns: &[&Column], state: &str) -> Option<Rc<Plan>> {
+fn simple_plan(queue: &Queue, columns: &[&Column], header: &Header) -> Option<Rc<Plan>> {
     let values: Vec<String> = columns
         .iter()
         .map(|column| {
@@ -92,15 +133,17 @@ fn simple_plan(queue: &Queue, columns: &[&Column], state: &str) -> Option<Rc<Pla
             column.cast.as_ref().map(|cast| format!(", ($1 ->> {name})::{cast}"))
         })
         .collect::<Option<_>>()?;
+    let (names, values_of_header) = header_columns(header);
     let sql = format!(
-        "INSERT INTO {} (state, priority, run_at, key, max_attempts, payload{})
-         SELECT '{state}', coalesce($2, 5), $3, $4, $5, {}{}",
+        "INSERT INTO {} (state, {names}, payload{})
+         SELECT '{}', {values_of_header}, {}{}",
         queue.table,
         names_of(columns),
+        header.state(),
         rest_of(queue, columns, "$1"),
         values.concat(),
     );
-    let plan = Plan::prepare(&sql, &TYPES);
+    let plan = Plan::prepare(&sql, types_for(header));
     plan.make_simple().then(|| Rc::new(plan))
 }
 
@@ -112,11 +155,11 @@ fn insert_alike(
     header: &Header,
     ids: &mut Vec<i64>,
 ) -> SqlResult<()> {
-    let mut types = TYPES.to_vec();
+    let mut types = types_for(header).to_vec();
     types[0] = pg_sys::JSONBARRAYOID;
     let mut args = vec![Some(array::of_jsonb(payloads))];
     args.extend(header_args(header));
-    let plan = queue.plan(insert_statement(queue, columns, header.state(), false), &types);
+    let plan = queue.plan(insert_statement(queue, columns, header, false), &types);
     if direct::insert(queue, &plan, &args, None, &mut |id| ids.push(id))? {
         return Ok(());
     }
@@ -126,7 +169,7 @@ fn insert_alike(
     types.push(pg_sys::INT8ARRAYOID);
     args.push(spi::arg(taken.clone()));
     let _any = claim::ChoosingState::within(queue.oid);
-    queue.plan(insert_statement(queue, columns, header.state(), true), &types).execute(&args);
+    queue.plan(insert_statement(queue, columns, header, true), &types).execute(&args);
     match header.run_at {
         Some(at) => wake::due(queue.oid, at),
         None => {
@@ -161,12 +204,15 @@ impl PartialEq for Column {
     }
 }
 
-/// $1 payloads, $2 priority, $3 run_at, $4 key, $5 max_attempts; with `ids`, $6 ids.
-fn insert_statement(queue: &Queue, columns: &[&Column], state: &str, with_ids: bool) -> String {
+/// $1 payloads, then what `header_args` says; with `ids`, these come last.
+fn insert_statement(queue: &Queue, columns: &[&Column], header: &Header, with_ids: bool) -> String {
+    let last = format!(", pg_catalog.unnest(${})", types_for(header).len() + 1);
     let (id, overriding, p_id, ids) = match with_ids {
-        true => ("id, ", "OVERRIDING SYSTEM VALUE", "p.id, ", ", pg_catalog.unnest($6)"),
+        true => ("id, ", "OVERRIDING SYSTEM VALUE", "p.id, ", last.as_str()),
         false => ("", "", "", ""),
     };
+    let (header_names, header_values) = header_columns(header);
+    let state = header.state();
     let names_of_p = if with_ids { "payload, id" } else { "payload" };
     let table = &queue.table;
     let names = names_of(columns);
@@ -181,9 +227,9 @@ fn insert_statement(queue: &Queue, columns: &[&Column], state: &str, with_ids: b
         )
     };
     format!(
-        "INSERT INTO {table} ({id}state, priority, run_at, key, max_attempts, payload{names})
+        "INSERT INTO {table} ({id}state, {header_names}, payload{names})
          {overriding}
-         SELECT {p_id}'{state}', coalesce($2, 5), $3, $4, $5, {rest}{values}
+         SELECT {p_id}'{state}', {header_values}, {rest}{values}
          FROM ROWS FROM (pg_catalog.unnest($1){ids}) AS p ({names_of_p}){record}"
     )
 }

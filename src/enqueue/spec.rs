@@ -4,7 +4,17 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Columns of the header that an expression may set.
-pub const SETTABLE_HEADER: [&str; 4] = ["priority", "run_at", "key", "max_attempts"];
+pub const SETTABLE_HEADER: [&str; 9] = [
+    "priority",
+    "run_at",
+    "key",
+    "max_attempts",
+    "group_key",
+    "once",
+    "after",
+    "after_failure",
+    "correlation_id",
+];
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spec {

@@ -9,7 +9,7 @@ use crate::queue::layout::{Col, Layout};
 use crate::queue::{Queue, statements};
 use pgrx::pg_sys;
 
-const COLUMNS: usize = 11;
+const COLUMNS: usize = 13;
 
 /// Hands the jobs over.
 pub fn put(queue: &Queue, taken: &[Taken], sink: &RowSink) {
@@ -52,6 +52,8 @@ fn directly(queue: &Queue, layout: &Layout, taken: &[Taken]) -> Option<Vec<[Arg;
             payload,
             of(Col::EnqueuedAt),
             job.lease_until.map(Datum::from),
+            of(Col::CorrelationId),
+            of(Col::Topic),
         ]);
     }
     Some(jobs)

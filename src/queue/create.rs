@@ -22,6 +22,14 @@ fn create_queue(
     backoff_max: Option<Interval>,
     lease: Option<Interval>,
     keep_done: Option<Interval>,
+    keep_failed: Option<Interval>,
+    on_conflict: Option<String>,
+    on_group_failure: Option<String>,
+    max_running: Option<i32>,
+    max_running_per_key: Option<i32>,
+    rate_limit: Option<i32>,
+    rate_limit_per_key: Option<i32>,
+    rate_interval: Option<Interval>,
 ) -> SqlResult<Oid> {
     let name = required("name", name)?;
     let given = Given {
@@ -31,6 +39,14 @@ fn create_queue(
         backoff_max: Some(interval_micros(&required("backoff_max", backoff_max)?)),
         lease: Some(interval_micros(&required("lease", lease)?)),
         keep_done: keep_done.as_ref().map(interval_micros),
+        keep_failed: keep_failed.as_ref().map(interval_micros),
+        on_conflict,
+        on_group_failure: Some(required("on_group_failure", on_group_failure)?),
+        max_running,
+        max_running_per_key,
+        rate_limit,
+        rate_limit_per_key,
+        rate_interval: Some(interval_micros(&required("rate_interval", rate_interval)?)),
     };
     given.check()?;
     let (schema, name) = parse::qualified_name(name)
@@ -58,13 +74,16 @@ const INTERVAL: &str = "* '1 microsecond'::interval";
 
 fn remember(oid: Oid, given: &Given) {
     let sql = format!(
-        "INSERT INTO queue.queues (queue, max_attempts, backoff, backoff_factor, backoff_max, lease, keep_done)
-         VALUES ($1, $2, $3 {INTERVAL}, $4, $5 {INTERVAL}, $6 {INTERVAL}, $7 {INTERVAL})"
+        "INSERT INTO queue.queues (queue, max_attempts, backoff, backoff_factor, backoff_max, lease, keep_done, keep_failed,
+                                   on_conflict, on_group_failure, max_running, max_running_per_key, rate_limit,
+                                   rate_limit_per_key, rate_interval)
+         VALUES ($1, $2, $3 {INTERVAL}, $4, $5 {INTERVAL}, $6 {INTERVAL}, $7 {INTERVAL}, $8 {INTERVAL}, nullif($9, 'none'),
+                 $10, nullif($11, 0), nullif($12, 0), nullif($13, 0), nullif($14, 0), $15 {INTERVAL})"
     );
     queue::as_extension(|| spi::run(&sql, &OPTION_TYPES, &option_args(oid, given)));
 }
 
-const OPTION_TYPES: [Oid; 7] = [
+const OPTION_TYPES: [Oid; 15] = [
     pg_sys::REGCLASSOID,
     pg_sys::INT4OID,
     pg_sys::INT8OID,
@@ -72,9 +91,17 @@ const OPTION_TYPES: [Oid; 7] = [
     pg_sys::INT8OID,
     pg_sys::INT8OID,
     pg_sys::INT8OID,
+    pg_sys::INT8OID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::INT4OID,
+    pg_sys::INT4OID,
+    pg_sys::INT4OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
 ];
 
-fn option_args(oid: Oid, given: &Given) -> [spi::Arg; 7] {
+fn option_args(oid: Oid, given: &Given) -> [spi::Arg; 15] {
     [
         spi::arg(oid),
         spi::arg(given.max_attempts),
@@ -83,6 +110,14 @@ fn option_args(oid: Oid, given: &Given) -> [spi::Arg; 7] {
         spi::arg(given.backoff_max),
         spi::arg(given.lease),
         spi::arg(given.keep_done),
+        spi::arg(given.keep_failed),
+        spi::arg(given.on_conflict.as_deref()),
+        spi::arg(given.on_group_failure.as_deref()),
+        spi::arg(given.max_running),
+        spi::arg(given.max_running_per_key),
+        spi::arg(given.rate_limit),
+        spi::arg(given.rate_limit_per_key),
+        spi::arg(given.rate_interval),
     ]
 }
 
@@ -96,6 +131,14 @@ fn alter_queue(
     backoff_max: Option<Interval>,
     lease: Option<Interval>,
     keep_done: Option<Interval>,
+    keep_failed: Option<Interval>,
+    on_conflict: Option<String>,
+    on_group_failure: Option<String>,
+    max_running: Option<i32>,
+    max_running_per_key: Option<i32>,
+    rate_limit: Option<i32>,
+    rate_limit_per_key: Option<i32>,
+    rate_interval: Option<Interval>,
 ) -> SqlResult<()> {
     let oid = required("queue", queue)?;
     let micros = |interval: Option<Interval>| -> Option<Micros> { interval.as_ref().map(interval_micros) };
@@ -106,6 +149,14 @@ fn alter_queue(
         backoff_max: micros(backoff_max),
         lease: micros(lease),
         keep_done: micros(keep_done),
+        keep_failed: micros(keep_failed),
+        on_conflict,
+        on_group_failure,
+        max_running,
+        max_running_per_key,
+        rate_limit,
+        rate_limit_per_key,
+        rate_interval: micros(rate_interval),
     };
     given.check()?;
     let sql = format!(
@@ -113,7 +164,14 @@ fn alter_queue(
              max_attempts = coalesce($2, max_attempts), backoff = coalesce($3 {INTERVAL}, backoff),
              backoff_factor = coalesce($4, backoff_factor), backoff_max = coalesce($5 {INTERVAL}, backoff_max),
              lease = coalesce($6 {INTERVAL}, lease),
-             keep_done = CASE WHEN $7 = 0 THEN NULL ELSE coalesce($7 {INTERVAL}, keep_done) END
+             keep_done = CASE WHEN $7 = 0 THEN NULL ELSE coalesce($7 {INTERVAL}, keep_done) END,
+             keep_failed = CASE WHEN $8 = 0 THEN NULL ELSE coalesce($8 {INTERVAL}, keep_failed) END,
+             on_conflict = nullif(coalesce($9, on_conflict), 'none'), on_group_failure = coalesce($10, on_group_failure),
+             max_running = nullif(coalesce($11, max_running), 0),
+             max_running_per_key = nullif(coalesce($12, max_running_per_key), 0),
+             rate_limit = nullif(coalesce($13, rate_limit), 0),
+             rate_limit_per_key = nullif(coalesce($14, rate_limit_per_key), 0),
+             rate_interval = coalesce($15 {INTERVAL}, rate_interval)
          WHERE queue = $1"
     );
     change(oid, |_| {

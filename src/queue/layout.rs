@@ -26,6 +26,12 @@ pub enum Col {
     Errors,
     Result,
     FinishedAt,
+    CorrelationId,
+    Topic,
+    Once,
+    After,
+    AfterFailure,
+    KeepResult,
 }
 
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 type Micros = i64;
 
 pub const MAX_ATTEMPTS_LIMIT: i32 = 10_000;
+const MOST_LIMIT: i32 = 1_000_000;
 
 /// Years of twelve months of thirty days, as intervals are counted here.
 const MOST_YEARS: i64 = 100_000;
@@ -29,6 +30,42 @@ pub struct Given {
     pub backoff_max: Option<Micros>,
     pub lease: Option<Micros>,
     pub keep_done: Option<Micros>,
+    pub keep_failed: Option<Micros>,
+    pub on_conflict: Option<String>,
+    pub on_group_failure: Option<String>,
+    pub max_running: Option<i32>,
+    pub max_running_per_key: Option<i32>,
+    pub rate_limit: Option<i32>,
+    pub rate_limit_per_key: Option<i32>,
+    pub rate_interval: Option<Micros>,
+}
+
+/// What happens to a job whose key another waiting job has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// The waiting one stands for both.
+    Skip,
+    /// The waiting one gets the new content, and keeps its place.
+    Replace,
+    /// The waiting one gets the new content and the new time.
+    Debounce,
+    /// The new content is merged into the waiting one's.
+    Merge,
+    /// Refused.
+    Error,
+}
+
+impl OnConflict {
+    pub fn of(name: &str) -> Option<OnConflict> {
+        Some(match name {
+            "skip" => OnConflict::Skip,
+            "replace" => OnConflict::Replace,
+            "debounce" => OnConflict::Debounce,
+            "merge" => OnConflict::Merge,
+            "error" => OnConflict::Error,
+            _ => return None,
+        })
+    }
 }
 
 impl Given {
@@ -38,7 +75,19 @@ impl Given {
         check_interval("backoff", self.backoff)?;
         check_interval("backoff_max", self.backoff_max)?;
         check_interval("keep_done", self.keep_done)?;
+        check_interval("keep_failed", self.keep_failed)?;
         check_lease(self.lease)?;
+        greater_than_zero("rate_interval", self.rate_interval)?;
+        for (name, limit) in [
+            ("max_running", self.max_running),
+            ("max_running_per_key", self.max_running_per_key),
+            ("rate_limit", self.rate_limit),
+            ("rate_limit_per_key", self.rate_limit_per_key),
+        ] {
+            check_limit(name, limit)?;
+        }
+        check_on_conflict(self.on_conflict.as_deref(), true)?;
+        check_word("on_group_failure", self.on_group_failure.as_deref(), &["block", "continue"])?;
         if self.backoff_factor.is_some_and(|factor| !(1.0..=1000.0).contains(&factor)) {
             return Err(OutOfRange::new("backoff_factor must be between 1 and 1000"));
         }
@@ -49,6 +98,44 @@ impl Given {
 pub fn check_max_attempts(max_attempts: Option<i32>) -> Result<(), OutOfRange> {
     if max_attempts.is_some_and(|n| !(1..=MAX_ATTEMPTS_LIMIT).contains(&n)) {
         return Err(OutOfRange::new(format!("max_attempts must be between 1 and {MAX_ATTEMPTS_LIMIT}")));
+    }
+    Ok(())
+}
+
+/// 0 stands for none.
+fn check_limit(name: &str, limit: Option<i32>) -> Result<(), OutOfRange> {
+    if limit.is_some_and(|n| !(0..=MOST_LIMIT).contains(&n)) {
+        return Err(OutOfRange::new(format!("{name} must be between 1 and {MOST_LIMIT}, or 0 for no limit")));
+    }
+    Ok(())
+}
+
+/// `none` is for a queue: its keys are only stored.
+pub fn check_on_conflict(word: Option<&str>, allow_none: bool) -> Result<(), OutOfRange> {
+    let words = ["skip", "replace", "debounce", "merge", "error", "none"];
+    check_word("on_conflict", word, if allow_none { &words } else { &words[..5] })
+}
+
+pub fn check_after_failure(word: Option<&str>) -> Result<(), OutOfRange> {
+    check_word("after_failure", word, &["fail", "release"])
+}
+
+fn check_word(name: &str, word: Option<&str>, words: &[&str]) -> Result<(), OutOfRange> {
+    match word {
+        Some(word) if !words.contains(&word) => {
+            Err(OutOfRange::new(format!("{name} must be one of {}, not \"{word}\"", words.join(", "))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Longer texts do not fit into an index.
+pub const MOST_KEY_BYTES: usize = 1000;
+
+/// Checks a key, a group_key or a correlation_id.
+pub fn check_key(name: &str, key: Option<&str>) -> Result<(), OutOfRange> {
+    if key.is_some_and(|key| key.len() > MOST_KEY_BYTES) {
+        return Err(OutOfRange::new(format!("{name} must be at most {MOST_KEY_BYTES} bytes long")));
     }
     Ok(())
 }
@@ -106,6 +193,10 @@ mod tests {
             backoff_max: Some(0),
             lease: Some(1),
             keep_done: Some(0),
+            on_conflict: Some("none".into()),
+            on_group_failure: Some("block".into()),
+            max_running: Some(0),
+            ..Given::default()
         };
         assert!(given.check().is_ok());
         assert!(Given::default().check().is_ok());
@@ -129,6 +220,11 @@ mod tests {
         assert!(Given { backoff_factor: Some(f64::NAN), ..Given::default() }.check().is_err());
         assert!(Given { lease: Some(0), ..Given::default() }.check().is_err());
         assert!(Given { keep_done: Some(-1), ..Given::default() }.check().is_err());
+        assert!(Given { rate_interval: Some(0), ..Given::default() }.check().is_err());
+        assert!(Given { max_running: Some(-1), ..Given::default() }.check().is_err());
+        assert!(Given { on_conflict: Some("ignore".into()), ..Given::default() }.check().is_err());
+        assert!(check_on_conflict(Some("none"), false).is_err());
+        assert!(check_key("key", Some(&"k".repeat(1001))).is_err());
         assert!(check_priority(Some(10)).is_err());
         assert!(check_priority(Some(-1)).is_err());
         assert!(check_priority(Some(9)).is_ok());

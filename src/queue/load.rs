@@ -15,7 +15,9 @@ const LOAD: &str = "
     SELECT n.nspname::text, c.relname::text, c.relowner, c.reltype, t.typarray,
            q.max_attempts, extract(epoch FROM q.backoff)::float8, q.backoff_factor,
            extract(epoch FROM q.backoff_max)::float8, extract(epoch FROM q.lease)::float8,
-           extract(epoch FROM q.keep_done)::float8, q.paused, p.xmin::text,
+           extract(epoch FROM q.keep_done)::float8, q.paused, q.on_conflict, q.on_group_failure,
+           q.max_running, q.max_running_per_key, q.rate_limit, q.rate_limit_per_key,
+           extract(epoch FROM q.rate_interval)::float8, extract(epoch FROM q.keep_failed)::float8, p.xmin::text,
            (SELECT d.objid FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
             WHERE d.refobjid = c.oid AND d.deptype = 'i' AND d.classid = 'pg_class'::regclass
               AND d.refclassid = 'pg_class'::regclass
@@ -35,7 +37,9 @@ const HEADER_TYPES: &str = "
         ('run_at', 'timestamptz', false), ('attempt', 'integer', true), ('max_attempts', 'integer', false),
         ('key', 'text', false), ('group_key', 'text', false), ('payload', 'jsonb', false),
         ('enqueued_at', 'timestamptz', true), ('lease_until', 'timestamptz', false), ('errors', 'jsonb', false),
-        ('result', 'jsonb', false), ('finished_at', 'timestamptz', false)) AS h (name, type, filled)
+        ('result', 'jsonb', false), ('finished_at', 'timestamptz', false), ('correlation_id', 'text', false),
+        ('topic', 'text', false), ('once', 'interval', false), ('after', 'bigint[]', false),
+        ('after_failure', 'text', false), ('keep_result', 'boolean', false)) AS h (name, type, filled)
     WHERE NOT EXISTS (
         SELECT FROM pg_attribute a
         WHERE a.attrelid = $1 AND a.attname = h.name AND NOT a.attisdropped
@@ -73,7 +77,7 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
         let schema: String = text(&found, 1);
         let name: String = text(&found, 2);
         let row_type = found.get(0, 4).unwrap_or(Oid::INVALID);
-        let sequence = found.get(0, 14).ok_or_else(|| Error::NotAQueue(text(&found, 2)))?;
+        let sequence = found.get(0, 22).ok_or_else(|| Error::NotAQueue(text(&found, 2)))?;
         let partitions = spi::run_kept(PARTITIONS, &[pg_sys::OIDOID], &args);
         Ok(Queue {
             oid,
@@ -85,7 +89,7 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
             row_array_type: found.get(0, 5).unwrap_or(Oid::INVALID),
             columns,
             options: Options::of_row(&found, 6),
-            registration: found.get(0, 13),
+            registration: found.get(0, 21),
             sequence,
             in_order: spi::run_kept(IN_ORDER, &[pg_sys::OIDOID], &[spi::arg(sequence)])
                 .get(0, 1)

@@ -26,7 +26,7 @@ use std::rc::Rc;
 pub const STATES: [&str; 6] = ["ready", "scheduled", "blocked", "running", "failed", "done"];
 
 /// Columns that every queue has, in the order in which they are made.
-pub const HEADER: [&str; 14] = [
+pub const HEADER: [&str; 20] = [
     "id",
     "state",
     "priority",
@@ -41,6 +41,12 @@ pub const HEADER: [&str; 14] = [
     "errors",
     "result",
     "finished_at",
+    "correlation_id",
+    "topic",
+    "once",
+    "after",
+    "after_failure",
+    "keep_result",
 ];
 
 /// One of the queue's own columns.
@@ -57,8 +63,9 @@ pub struct Column {
     pub kind: Option<Kind>,
 }
 
-/// By the columns they fill, as bits, and whether the job is for later.
-pub type EnqueuePlans = HashMap<(u64, bool), Option<Rc<Plan>>>;
+/// By the columns they fill, as bits, whether the job is for later, and whether its header has more than
+/// the usual.
+pub type EnqueuePlans = HashMap<(u64, bool, bool), Option<Rc<Plan>>>;
 
 /// A queue as this session knows it; rebuilt when the table or its options change.
 pub struct Queue {

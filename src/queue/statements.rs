@@ -144,7 +144,8 @@ pub fn put(queue: &Queue, returning: bool) -> String {
         queue.settable().map(|Column { name, .. }| format!(", (p.j).{}", quoted(name))).collect();
     format!(
         "INSERT INTO {table} AS {row} (id, state, priority, attempt, max_attempts, run_at, lease_until, errors, result,
-                              finished_at, key, group_key, payload, enqueued_at{own})
+                              finished_at, key, group_key, payload, enqueued_at, correlation_id, topic, once, after,
+                              after_failure, keep_result{own})
          OVERRIDING SYSTEM VALUE
          SELECT (p.j).id, p.state, least(greatest((p.j).priority, 0), 9), p.attempt, p.max_attempts, p.run_at, p.lease_until,
                 CASE WHEN p.error IS NULL THEN (p.j).errors
@@ -155,7 +156,8 @@ pub fn put(queue: &Queue, returning: bool) -> String {
                                 'attempt', (p.j).attempt, 'failed_at', pg_catalog.clock_timestamp())) END,
                 p.result::pg_catalog.jsonb,
                 CASE WHEN p.state IN ('done', 'failed') THEN pg_catalog.clock_timestamp() END,
-                (p.j).key, (p.j).group_key, (p.j).payload, (p.j).enqueued_at{own_values}
+                (p.j).key, (p.j).group_key, (p.j).payload, (p.j).enqueued_at, (p.j).correlation_id, (p.j).topic, (p.j).once,
+                (p.j).after, (p.j).after_failure, (p.j).keep_result{own_values}
          FROM (SELECT pg_catalog.unnest($1) AS j, pg_catalog.unnest($2) AS state,
                       pg_catalog.unnest($3) AS attempt, pg_catalog.unnest($4) AS max_attempts,
                       pg_catalog.unnest($5) AS run_at, pg_catalog.unnest($6) AS lease_until,
@@ -175,7 +177,7 @@ pub fn as_jobs(queue: &Queue) -> String {
     format!(
         "SELECT (p.j).id, '{oid}'::pg_catalog.oid::pg_catalog.regclass, (p.j).priority::integer, (p.j).run_at,
                 (p.j).attempt, coalesce((p.j).max_attempts, {max_attempts}), (p.j).key, (p.j).group_key,
-                {payload}, (p.j).enqueued_at, p.lease_until
+                {payload}, (p.j).enqueued_at, p.lease_until, (p.j).correlation_id, (p.j).topic
          FROM (SELECT pg_catalog.unnest($1) AS j, pg_catalog.unnest($2) AS lease_until) p",
         oid = queue.oid,
         max_attempts = queue.options.max_attempts,

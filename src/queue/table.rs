@@ -31,7 +31,13 @@ pub fn create(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oid>
              lease_until pg_catalog.timestamptz,
              errors pg_catalog.jsonb,
              result pg_catalog.jsonb,
-             finished_at pg_catalog.timestamptz{}
+             finished_at pg_catalog.timestamptz,
+             correlation_id pg_catalog.text,
+             topic pg_catalog.text,
+             once pg_catalog.interval,
+             after bigint[],
+             after_failure pg_catalog.text,
+             keep_result boolean{}
          ) PARTITION BY LIST (state)",
         own.map(|text| format!(",\n{text}\n")).unwrap_or_default()
     );
@@ -87,7 +93,7 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         // Not CHECKs: Postgres reads their text at every statement, and so it does with this one.
         statements.push(format!(
             "CREATE TRIGGER queue_ext_check AFTER INSERT OR UPDATE ON {partition} FOR EACH ROW
-             WHEN (queue.needs_check(new.id, new.run_at, new.priority, new.max_attempts))
+             WHEN (queue.needs_check(new.id, new.run_at, new.priority, new.max_attempts, new.key, new.after))
              EXECUTE FUNCTION queue.check_ready()"
         ));
     } else {
@@ -127,13 +133,19 @@ fn comment(table: &str) {
         "The attempt the job is on, counted from 1",
         "After so many failed attempts it becomes an error row; null: as the queue says",
         "What the job is about, in the application's words",
-        "Reserved for ordered groups",
+        "Jobs of a group run one at a time, in the order of their ids; null: in none",
         "Content besides the queue's own columns",
         "Start of the transaction that enqueued it",
         "A leased job returns to the queue then",
         "Each failed attempt: attempt, sqlstate, message, detail, hint, context, failed_at",
         "What the processor returned",
         "When it was done or finally failed",
+        "Of the request that the job belongs to: travels with it to further queues",
+        "The topic it was published to; null: it was not",
+        "Once it is done, its key is refused for so long",
+        "It waits until the jobs with these ids have ended",
+        "If one of those fails: fail, too (the default), or run (release)",
+        "Its result is kept for who asked for it, even if the queue keeps no done jobs",
     ];
     spi::run(&format!("COMMENT ON TABLE {table} IS 'Job queue (queue_ext)'"), &[], &[]);
     for (column, text) in HEADER.iter().zip(COMMENTS) {

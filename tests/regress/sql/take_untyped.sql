@@ -10,11 +10,11 @@ PREPARE create_queue AS SELECT queue.create_queue($1, $2, $3, $4, $5, $6, $7, $8
 EXECUTE create_queue('made', 'a int', '3', '1 s', '2', '1 h', '1 min', '1 day');
 PREPARE alter_queue AS SELECT queue.alter_queue($1, $2, $3, $4, $5, $6, $7);
 EXECUTE alter_queue('made', '4', '2 s', '3', '2 h', '2 min', '0');
-PREPARE put AS SELECT queue.enqueue($1, $2, $3, $4, $5, $6, $7) IS NOT NULL AS put;
+PREPARE put AS SELECT queue.enqueue($1, $2, $3, $4, $5, $6, max_attempts => $7) IS NOT NULL AS put;
 EXECUTE put('q', '{"who": "one"}', '3', NULL, NULL, 'k', '2');
 EXECUTE put('q', '{"who": "later"}', NULL, '2100-01-01', NULL, NULL, NULL);
 EXECUTE put('take_untyped.q', '{"who": "delayed"}', NULL, NULL, '1 h', NULL, NULL);
-PREPARE put_many AS SELECT count(*) FROM queue.enqueue_many($1, $2, $3, $4, $5, $6, $7);
+PREPARE put_many AS SELECT count(*) FROM queue.enqueue_many($1, $2, $3, $4, $5, $6, max_attempts => $7);
 EXECUTE put_many('q', '{"{\"who\": \"two\"}","{\"who\": \"three\"}"}', '4', NULL, NULL, NULL, NULL);
 SELECT state, who, priority, key, max_attempts FROM q ORDER BY id;
 
