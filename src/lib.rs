@@ -1,13 +1,14 @@
 //! queue_ext: turns a Postgres database into its own job queue.
 //!
 //! A job's way: [`enqueue`] → a queue's table ([`queue`]) → [`wake`] → [`claim`] → [`run`] (inside, by the
-//! processes of [`worker`]) or [`lease`] (for clients outside) → [`history`]. [`upkeep`] is what time does
+//! processes of [`worker`]) or [`lease`] (for clients outside) → [`finish`] → [`history`]. [`upkeep`] is what time does
 //! meanwhile. All unsafe code is in [`pg`]. What users call is declared, documented and granted in sql/.
 #![deny(unsafe_code)]
 
 pub mod claim;
 pub mod enqueue;
 pub mod error;
+pub mod finish;
 pub mod history;
 pub mod lease;
 pub mod pg;

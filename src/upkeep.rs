@@ -8,7 +8,6 @@
 //! refuses it) is passed over for a while; all others move.
 
 use crate::claim::{self, Move, Taken};
-use crate::history;
 use crate::pg::failure::{Failure, in_subtransaction};
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, role, shmem, spi};
@@ -16,6 +15,7 @@ use crate::queue::Queue;
 use crate::queue::statements::Which;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
+use crate::{finish, history};
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
 use std::cell::RefCell;
@@ -183,7 +183,7 @@ fn move_part(queue: &Queue, which: Which, args: &[spi::Arg]) -> usize {
         Which::Expired => taken.iter().map(|job| returned(queue, job)).collect(),
         _ => Vec::new(),
     };
-    claim::put(queue, &moves);
+    finish::put(queue, moves);
     taken.len()
 }
 

@@ -16,7 +16,7 @@ use crate::pg::time::{self, interval_micros};
 use crate::pg::{Datum, Oid, catalog, spi, xact};
 use crate::queue::limits::{check_interval, check_lease};
 use crate::queue::{self, Queue};
-use crate::{raw_function, upkeep};
+use crate::{finish, raw_function, upkeep};
 use pgrx::prelude::*;
 
 const MOST_JOBS: i32 = 1_000_000;
@@ -141,15 +141,11 @@ fn with_lease(
     })
 }
 
-fn done<'a>(queue: &Queue, job: &'a Taken) -> Option<Move<'a>> {
-    queue.options.keep_done.map(|_| Move { run_at: None, ..Move::to("done", job) })
-}
-
 /// `queue.ack`
 #[pg_extern(sql = false)]
 fn ack(queue: Option<Oid>, id: Option<i64>, attempt: Option<i32>) -> SqlResult<bool> {
     with_lease(queue, id, attempt, |queue, job| {
-        claim::put(queue, done(queue, job).as_slice());
+        finish::put(queue, vec![finish::done(job, None)]);
         Ok(())
     })
 }
@@ -178,7 +174,7 @@ fn ack_many(
                 history::check_issued(&queue, *id)?;
             }
         }
-        claim::put(&queue, &taken.iter().filter_map(|job| done(&queue, job)).collect::<Vec<_>>());
+        finish::put(&queue, taken.iter().map(|job| finish::done(job, None)).collect());
         Ok(taken.iter().map(|job| job.id).collect())
     })?;
     Ok(SetOfIterator::new(acked))
@@ -214,7 +210,7 @@ fn nack(
     check_interval("delay", delay)?;
     with_lease(queue, id, attempt, |queue, job| {
         let failure = Failure::new("P0001", error.unwrap_or("nack without an error text"));
-        claim::put(queue, &[after_failure(queue, job, &failure, delay)]);
+        finish::put(queue, vec![after_failure(queue, job, &failure, delay)]);
         Ok(())
     })
 }

@@ -17,6 +17,8 @@ pub struct Place {
     /// Its unique index on the id.
     pub index: Oid,
     pub row_type: Oid,
+    /// A row with something in one of these columns is returned in any case.
+    pub special: [i16; 4],
     pub columns: Columns,
 }
 
@@ -33,7 +35,7 @@ pub struct Columns {
 
 /// A leased row that this transaction has deleted.
 pub struct Row {
-    /// The whole row, if it was asked for.
+    /// The whole row, if it was asked for or is special.
     pub datum: Option<Datum>,
     pub id: i64,
     pub priority: i32,
@@ -95,6 +97,7 @@ pub fn end(
                 // Perhaps an older version of a row that is just changing; as DELETE, go by the newest.
                 continue;
             }
+            let with_rows = with_rows || current.any_filled(&place.special);
             let fetched = (with_rows && current.has_values_outside()).then(|| current.datum(&desc));
             match current.delete(command) {
                 Deletion::Done => ended.rows.push(Row {

@@ -27,6 +27,7 @@ pub mod parse;
 pub mod ready;
 pub mod relation;
 pub mod role;
+pub mod row;
 pub mod scan;
 pub mod shmem;
 pub mod simple;

@@ -216,6 +216,12 @@ impl Current<'_> {
         }
     }
 
+    /// Has it something in any of these columns?
+    pub fn any_filled(&self, numbers: &[i16]) -> bool {
+        // SAFETY: the slot's tuple is valid while the cursor stands on it.
+        unsafe { super::row::any_filled_of((*self.tuple()).t_data, numbers) }
+    }
+
     /// Has it values that are stored outside of the row, and deleted with it?
     pub fn has_values_outside(&self) -> bool {
         // SAFETY: the slot's tuple is valid while the cursor stands on it.

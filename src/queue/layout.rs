@@ -122,6 +122,11 @@ impl Layout {
         &self.partitions
     }
 
+    /// The columns that make a job more than a plain one, if they are filled.
+    pub fn special(&self) -> [i16; 4] {
+        [Col::Key, Col::GroupKey, Col::After, Col::KeepResult].map(|column| self.number(column))
+    }
+
     /// What a claim of ready rows needs.
     pub fn ready(&self) -> Place {
         Place {
@@ -146,6 +151,7 @@ impl Layout {
             table: self.partitions[3],
             index: self.running_index,
             row_type: self.row_type,
+            special: self.special(),
             columns: leased::Columns {
                 id: self.number(Col::Id),
                 priority: self.number(Col::Priority),

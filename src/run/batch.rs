@@ -14,7 +14,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
-use crate::settings;
+use crate::{finish, settings};
 use pgrx::prelude::*;
 
 /// Subtransactions kept in one transaction. Over 64 live ones every session of the server gets slower,
@@ -108,7 +108,7 @@ pub fn fail(queue: &Queue, id: i64, failure: &Failure, cancelled: bool) -> Repor
     let ending =
         |job| if cancelled { give_up(job, failure) } else { after_failure(queue, job, failure, None) };
     let moves: Vec<Move> = jobs.iter().map(ending).collect();
-    claim::put(queue, &moves);
+    finish::put(queue, moves);
     jobs.iter().for_each(|job| log_failure(queue, job, failure));
     Report { claimed: jobs.len(), failed: jobs.len(), ..Report::default() }
 }
@@ -251,9 +251,7 @@ impl Batch<'_> {
                 }
                 Ending::Done(result) => {
                     report.done += 1;
-                    if queue.options.keep_done.is_some() {
-                        moves.push(Move { run_at: None, result, ..Move::to("done", job) });
-                    }
+                    moves.push(finish::done(job, result));
                 }
                 Ending::Failed(failure) => {
                     report.failed += 1;
@@ -266,7 +264,7 @@ impl Batch<'_> {
                 }
             }
         }
-        claim::put(queue, &moves);
+        finish::put(queue, moves);
         report
     }
 }

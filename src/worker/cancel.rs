@@ -1,6 +1,5 @@
 //! `queue.cancel`: a job becomes an error row, also while a worker runs it.
 
-use crate::claim;
 use crate::error::{SqlResult, required};
 use crate::history::{self, give_up};
 use crate::pg::failure::Failure;
@@ -8,6 +7,7 @@ use crate::pg::{Oid, bgworker, catalog, role, shmem, spi};
 use crate::queue::statements::Which;
 use crate::queue::{self, Queue};
 use crate::run::processor::{self, Shape};
+use crate::{claim, finish};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::sync::atomic::Ordering::SeqCst;
@@ -24,7 +24,7 @@ fn cancel(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
         for which in waiting.into_iter().chain(waiting) {
             let taken = claim::take(&queue, which, &[spi::arg(id)]);
             if !taken.is_empty() {
-                claim::put(&queue, &taken.iter().map(|job| give_up(job, &failure)).collect::<Vec<_>>());
+                finish::put(&queue, taken.iter().map(|job| give_up(job, &failure)).collect());
                 return Ok(true);
             }
         }

@@ -8,6 +8,7 @@
 
 use super::shared::{QueueSlot, Shared};
 use crate::claim::{self, Move};
+use crate::finish;
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::Failure;
 use crate::pg::time::{self, Micros};
@@ -95,7 +96,7 @@ fn convict(oid: Oid, made_at: Micros, since_start: Option<Suspect>) -> Result<Re
                     None => give_up(job, &Failure::new("57P02", SERVER_DIED)),
                 })
                 .collect();
-            claim::put(&queue, &moves);
+            finish::put(&queue, moves);
             report.failed += jobs.len();
         }
         report

@@ -1,0 +1,31 @@
+//! The end of an attempt: what it sets off besides the job's own move.
+
+use crate::claim::{self, Move, Taken};
+use crate::pg::row;
+use crate::queue::Queue;
+use crate::queue::layout::Col;
+
+/// Puts jobs where their attempts have brought them: `done`, `failed`, `scheduled` for a retry, or back.
+/// What is done goes away unless it is to be kept. Must be called inside `spi::connect`.
+pub fn put(queue: &Queue, moves: Vec<Move>) {
+    let (kept, gone): (Vec<Move>, Vec<Move>) =
+        moves.into_iter().partition(|m| m.state != "done" || is_kept(queue, m.job));
+    claim::put(queue, &kept);
+    drop(gone);
+}
+
+/// A job that was done well.
+pub fn done(job: &Taken, result: Option<String>) -> Move<'_> {
+    Move { run_at: None, result, ..Move::to("done", job) }
+}
+
+/// Is the job, and its result, kept once it is done?
+pub fn is_kept(queue: &Queue, job: &Taken) -> bool {
+    queue.options.keep_done.is_some()
+        || queue.layout.as_ref().is_some_and(|l| row::any_filled(job.row, &[l.number(Col::KeepResult)]))
+}
+
+/// Has the job a key, a group, jobs that it waited for, or somebody who waits for its result?
+pub fn is_special(queue: &Queue, job: &Taken) -> bool {
+    queue.layout.as_ref().is_none_or(|layout| row::any_filled(job.row, &layout.special()))
+}
