@@ -3,9 +3,11 @@
 //! Nothing here sleeps for its own sake. [`until`] looks again and again, and gives up after a
 //! deadline that is far beyond anything a healthy server needs, so no test depends on speed.
 
+mod rng;
 mod server;
 mod sql;
 
+pub use rng::Rng;
 pub use server::{Server, Settings, as_postgres, binary};
 pub use sql::{Sql, Text};
 

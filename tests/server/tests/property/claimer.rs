@@ -1,9 +1,9 @@
 //! What every claimer does, whatever happens to it afterwards: take, judge what was handed out, record it.
 
 use crate::produce::list;
-use crate::rng::Rng;
 use crate::world::World;
 use postgres::{Client, Error, Row};
+use queue_ext_server_tests::Rng;
 
 pub struct Lease {
     pub id: i64,

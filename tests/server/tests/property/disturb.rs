@@ -1,10 +1,10 @@
 //! What goes on beside enqueuers and claimers: attacks on them, the second phase of prepared transactions,
 //! and the observer, who finds jobs by reading the whole table.
 
-use crate::rng::Rng;
 use crate::world::{QUEUES, WORKED, World, tell};
 use postgres::Client;
 use postgres::error::SqlState;
+use queue_ext_server_tests::Rng;
 use queue_ext_server_tests::Sql;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;

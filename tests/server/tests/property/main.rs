@@ -10,12 +10,12 @@ mod claim;
 mod claimer;
 mod disturb;
 mod produce;
-mod rng;
+
 mod world;
 
 use disturb::full_scans;
 use postgres::Client;
-use queue_ext_server_tests::{DEADLINE, Server, Sql, within};
+use queue_ext_server_tests::{DEADLINE, Rng, Server, Sql, within};
 use std::io::Write;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
@@ -74,7 +74,7 @@ fn no_job_is_lost_or_taken_twice_or_hidden() {
     let mut db = server.app("shop");
     db.run(TABLES);
     // Ids of the publisher, out of order here, or of this side's own sequence.
-    let with_ids = rng::Rng::of(seed, 0).percent(50);
+    let with_ids = Rng::of(seed, 0).percent(50);
     replicate(&server, &mut db, with_ids);
     let mut holder = server.connect("shop");
     holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT count(*) FROM produced;\n");

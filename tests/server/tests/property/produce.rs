@@ -1,8 +1,8 @@
 //! Enqueuers: every way to put a job, and every way for that to end.
 
-use crate::rng::Rng;
 use crate::world::{COVERED, REPLICATED, UNCOVERED, WORKED, World};
 use postgres::{Client, Error};
+use queue_ext_server_tests::Rng;
 use std::io::Write;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! What all sessions of a run share: the server, when to stop, what was found wrong.
 
-use crate::rng::Rng;
 use postgres::{Client, Error};
+use queue_ext_server_tests::Rng;
 use queue_ext_server_tests::Server;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
