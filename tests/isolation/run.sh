@@ -22,7 +22,8 @@ status=0
     --bindir="$("$PG_CONFIG" --bindir)" --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" \
     --encoding=UTF8 --no-locale --load-extension=queue_ext "${tests[@]}" 2>&1 | tee "$output/log" || status=$?
 if [ $status != 0 ] && [ -f "$output/regression.diffs" ]; then cat "$output/regression.diffs"; fi
-passed=$(grep -cE '^test .* ok +[0-9]+ ms$' "$output/log" || true)
-failed=$(grep -cE '^test .* FAILED' "$output/log" || true)
+# Up to Postgres 15 "test … ok", from 16 on "ok 1 …".
+passed=$(grep -cE '^(test .* ok|ok .*) +[0-9]+ ms$' "$output/log" || true)
+failed=$(grep -cE '^(test .* FAILED|not ok )' "$output/log" || true)
 echo "$passed passed, $failed failed"
 exit $status
