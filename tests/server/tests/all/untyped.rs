@@ -38,13 +38,13 @@ fn every_function() {
     );
     let id = call(
         db,
-        "SELECT queue.enqueue($1, $2, $3, $4, $5, $6, $7)::text",
+        "SELECT queue.enqueue($1, $2, $3, $4, $5, $6, max_attempts => $7)::text",
         &["q", "{\"n\": 1}", "0", "NULL", "NULL", "k", "3"],
     )
     .remove(0);
     let many = call(
         db,
-        "SELECT queue.enqueue_many($1, $2, $3, $4, $5, $6, $7)::text",
+        "SELECT queue.enqueue_many($1, $2, $3, $4, $5, $6, max_attempts => $7)::text",
         &["q", r#"{"{\"n\": 2}","{\"n\": 3}"}"#, "1", "NULL", "NULL", "NULL", "NULL"],
     );
     assert_eq!(many.len(), 2);
