@@ -3,11 +3,15 @@
 use super::insert::Desc;
 use super::relation::Open;
 use super::scan::{Cursor, Deletion, Fresh, Key};
+use super::sweep::{Swept, Wish};
 use super::time::Micros;
 use super::{Datum, Oid};
 
 /// Tells of changes that are not ours.
 const OUR_TRIGGERS: &[&std::ffi::CStr] = &[c"queue_ext_wake"];
+
+/// Leases whose ids are so close are found by going from one to the next.
+const NEAR: i64 = 16;
 
 /// Where a queue's leased rows are.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +56,7 @@ pub struct Ended {
     pub busy: Vec<(i64, i32)>,
 }
 
-/// Ends leases, each by its id and attempt; `None` if that is not all that the executor would do. To be
+/// Ends leases, each by its id and attempt, in order; `None` if that is not all that the executor would do. To be
 /// called in READ COMMITTED, with the caller's privileges checked.
 pub fn end(
     place: &Place,
@@ -74,46 +78,49 @@ pub fn end(
     super::xact::next_command();
     let snapshot = Fresh::take();
     let desc = Desc::of(place.row_type);
-    let columns = &place.columns;
-    let highest = [
-        columns.id,
-        columns.priority,
-        columns.run_at,
-        columns.attempt,
-        columns.max_attempts,
-        columns.lease_until,
-    ]
-    .into_iter()
-    .max()?;
-    let mut cursor = Cursor::of_visible(&table, &index, &snapshot, 1, highest);
+    let of = &place.columns;
+    let columns = [of.id, of.attempt, of.priority, of.max_attempts, of.run_at, of.lease_until];
+    let highest = columns.into_iter().max()?;
+    let mut cursor = Cursor::of_visible(&table, &index, &snapshot, 2, highest);
     let command = super::xact::command_to_write();
-    let mut ended = Ended { rows: Vec::with_capacity(leases.len()), busy: Vec::new() };
-    for (id, attempt) in leases {
-        cursor.seek(&[Key::Int8Is(*id)]);
-        while let Some(current) = cursor.advance() {
-            let number = |column| current.column(column).map(|value| value.value() as i32);
-            let time = |column| current.column(column).map(|value| value.value() as Micros);
-            if number(columns.attempt) != Some(*attempt) {
-                // Perhaps an older version of a row that is just changing; as DELETE, go by the newest.
-                continue;
+    let mut swept = Vec::with_capacity(leases.len());
+    // Neighbours are looked for in one pass.
+    for run in leases.chunk_by(|a, b| b.0.saturating_sub(a.0) <= NEAR) {
+        cursor.seek(&[Key::Int8From(run[0].0), Key::Int8To(run[run.len() - 1].0)]);
+        let wish = |read: &[Option<Datum>; 6], header| {
+            let id = read[0].map_or(0, |value| value.value() as i64);
+            let attempt = read[1].map_or(0, |value| value.value() as i32);
+            // Another attempt is perhaps an older version of a row that is just changing; as DELETE, go by
+            // the newest.
+            if run.binary_search(&(id, attempt)).is_err() {
+                return Wish::Leave;
             }
-            let with_rows = with_rows || current.any_filled(&place.special);
-            let fetched = (with_rows && current.has_values_outside()).then(|| current.datum(&desc));
-            match current.delete(command) {
-                Deletion::Done => ended.rows.push(Row {
-                    datum: fetched.or_else(|| with_rows.then(|| current.datum(&desc))),
-                    id: *id,
-                    priority: number(columns.priority).unwrap_or(0),
-                    attempt: *attempt,
-                    max_attempts: number(columns.max_attempts),
-                    run_at: time(columns.run_at),
-                    lease_until: time(columns.lease_until),
-                }),
-                Deletion::Gone | Deletion::Busy => ended.busy.push((*id, *attempt)),
-            }
-            break;
-        }
+            // SAFETY: the sweep hands over the header of a whole row.
+            let special = unsafe { super::row::any_filled_of(header, &place.special) };
+            if with_rows || special { Wish::DeleteAndReturn } else { Wish::Delete }
+        };
+        // SAFETY: the closure reads memory, and indexes only where there is something.
+        unsafe { cursor.sweep(command, &desc, columns, run.len(), true, wish, &mut swept) };
     }
     super::xact::next_command();
+    let mut ended = Ended { rows: Vec::with_capacity(leases.len()), busy: Vec::new() };
+    for Swept { outcome, columns: [id, attempt, priority, max_attempts, run_at, lease_until], row } in swept {
+        let number = |value: Option<Datum>| value.map(|value| value.value() as i32);
+        let time = |value: Option<Datum>| value.map(|value| value.value() as Micros);
+        let id = id.map_or(0, |value| value.value() as i64);
+        let attempt = number(attempt).unwrap_or(0);
+        match outcome {
+            Deletion::Done => ended.rows.push(Row {
+                datum: row,
+                id,
+                priority: number(priority).unwrap_or(0),
+                attempt,
+                max_attempts: number(max_attempts),
+                run_at: time(run_at),
+                lease_until: time(lease_until),
+            }),
+            Deletion::Gone | Deletion::Busy => ended.busy.push((id, attempt)),
+        }
+    }
     Some(ended)
 }

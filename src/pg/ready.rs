@@ -4,6 +4,7 @@
 use super::insert::Desc;
 use super::relation::Open;
 use super::scan::{Cursor, Deletion, Fresh, Key, Status};
+use super::sweep::{Swept, Wish};
 use super::time::Micros;
 use super::{Datum, Oid};
 use crate::claim::floor::{BOTTOM, Keys, PRIORITIES, TOP};
@@ -154,31 +155,35 @@ impl Ready {
         desc: &Desc,
         rows: &mut Vec<Row>,
     ) -> i64 {
-        let columns = &self.place.columns;
+        let of = &self.place.columns;
         let command = super::xact::command_to_write();
         let mut stopped = TOP;
-        while let Some(current) = cursor.advance() {
-            let id = current.column(columns.id).map_or(0, |value| value.value() as i64);
-            // Values stored elsewhere are fetched before they go with the row.
-            let fetched = current.has_values_outside().then(|| current.datum(desc));
-            match current.delete(command) {
-                Deletion::Done => rows.push(Row {
-                    datum: fetched.unwrap_or_else(|| current.datum(desc)),
+        let columns = [of.id, of.attempt, of.max_attempts, of.run_at];
+        let mut swept = Vec::new();
+        // SAFETY: the closure is a constant.
+        let more = unsafe {
+            let left = limit - rows.len();
+            cursor.sweep(command, desc, columns, left, false, |_, _| Wish::DeleteAndReturn, &mut swept)
+        };
+        let mut last = BOTTOM;
+        for Swept { outcome, columns: [id, attempt, max_attempts, run_at], row } in swept {
+            let id = id.map_or(0, |value| value.value() as i64);
+            last = id;
+            match (outcome, row) {
+                (Deletion::Done, Some(datum)) => rows.push(Row {
+                    datum,
                     id,
                     priority: priority as i32,
-                    attempt: current.column(columns.attempt).map_or(0, |value| value.value() as i32),
-                    max_attempts: current.column(columns.max_attempts).map(|value| value.value() as i32),
-                    run_at: current.column(columns.run_at).map(|value| value.value() as Micros),
+                    attempt: attempt.map_or(0, |value| value.value() as i32),
+                    max_attempts: max_attempts.map(|value| value.value() as i32),
+                    run_at: run_at.map(|value| value.value() as Micros),
                 }),
                 // If somebody is just claiming it, his rollback lowers the floor.
-                Deletion::Gone => {}
-                Deletion::Busy => stopped = stopped.min(id),
-            }
-            if rows.len() >= limit {
-                return stopped.min(id.saturating_add(1));
+                (Deletion::Gone, _) => {}
+                _ => stopped = stopped.min(id),
             }
         }
-        stopped
+        if more { stopped.min(last.saturating_add(1)) } else { stopped }
     }
 
     /// Looks at up to `limit` index entries of a priority from one key up to another, whatever became of

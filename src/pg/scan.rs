@@ -1,13 +1,14 @@
 //! Reading a table through one of its indexes, and deleting from it what was read, as an executor's
 //! index scan and DELETE would do it.
 
-use super::insert::Desc;
+use super::guard::guarded;
 use super::relation::Open;
+use super::sweep::{next_row, tuple_in};
 use super::{Datum, Oid};
 use pgrx::pg_sys;
 
 /// Marks of a row that somebody has locked, or has both locked and deleted.
-const LOCKED: u32 = pg_sys::HEAP_XMAX_LOCK_ONLY | pg_sys::HEAP_XMAX_IS_MULTI;
+pub(super) const LOCKED: u32 = pg_sys::HEAP_XMAX_LOCK_ONLY | pg_sys::HEAP_XMAX_IS_MULTI;
 
 /// A snapshot taken now. Dropping it gives it back.
 pub struct Fresh(pg_sys::Snapshot);
@@ -31,18 +32,19 @@ impl Drop for Fresh {
 #[derive(Clone, Copy)]
 pub enum Key {
     Int2Is(i16),
-    Int8Is(i64),
     Int8From(i64),
+    /// Of the column of the key before.
+    Int8To(i64),
 }
 
 /// A scan of an index with the slot its rows come in.
 pub struct Cursor<'a> {
-    scan: pg_sys::IndexScanDesc,
-    slot: *mut pg_sys::TupleTableSlot,
+    pub(super) scan: pg_sys::IndexScanDesc,
+    pub(super) slot: *mut pg_sys::TupleTableSlot,
     keys: [pg_sys::ScanKeyData; 2],
-    table: &'a Open,
+    pub(super) table: &'a Open,
     /// Rows are read up to this column.
-    columns: i16,
+    pub(super) columns: i16,
 }
 
 impl<'a> Cursor<'a> {
@@ -81,22 +83,25 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Goes to the first entry that fits; as many keys as the cursor was opened for, one for each of the
-    /// index's first columns, which are of the keys' types.
+    /// Goes to the first entry that fits; as many keys as the cursor was opened for, for the index's first
+    /// columns in turn, which are of the keys' types.
     pub fn seek(&mut self, keys: &[Key]) {
         for (place, key) in keys.iter().enumerate() {
             let (strategy, procedure, value) = match *key {
                 Key::Int2Is(value) => (pg_sys::BTEqualStrategyNumber, pg_sys::F_INT2EQ, Datum::from(value)),
-                Key::Int8Is(value) => (pg_sys::BTEqualStrategyNumber, pg_sys::F_INT8EQ, Datum::from(value)),
                 Key::Int8From(value) => {
                     (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE, Datum::from(value))
                 }
+                Key::Int8To(value) => {
+                    (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE, Datum::from(value))
+                }
             };
+            let column = if matches!(key, Key::Int8To(_)) { place } else { place + 1 } as i16;
             // SAFETY: the procedures compare values of the columns' types.
             unsafe {
                 pg_sys::ScanKeyInit(
                     &mut self.keys[place],
-                    place as i16 + 1,
+                    column,
                     strategy as u16,
                     Oid::from(procedure),
                     value,
@@ -119,15 +124,12 @@ impl<'a> Cursor<'a> {
     pub fn advance(&mut self) -> Option<Current<'_>> {
         // Here nothing is half done.
         super::interrupt::check();
-        // SAFETY: scan and slot are valid.
-        unsafe {
-            if !pg_sys::index_getnext_slot(self.scan, pg_sys::ScanDirection::ForwardScanDirection, self.slot)
-            {
-                return None;
-            }
-            pg_sys::slot_getsomeattrs_int(self.slot, i32::from(self.columns));
+        let (scan, slot, columns) = (self.scan, self.slot, self.columns);
+        // SAFETY: scan and slot are valid; nothing with a destructor is made inside.
+        if !unsafe { guarded(|| next_row(scan, slot, columns)) } {
+            return None;
         }
-        Some(Current { slot: self.slot, table: self.table, columns: self.columns })
+        Some(Current { slot: self.slot, columns: self.columns, cursor: std::marker::PhantomData })
     }
 }
 
@@ -161,11 +163,12 @@ unsafe fn begin_scan(
 /// The row that a cursor stands on, until the cursor moves.
 pub struct Current<'a> {
     slot: *mut pg_sys::TupleTableSlot,
-    table: &'a Open,
     columns: i16,
+    cursor: std::marker::PhantomData<&'a Cursor<'a>>,
 }
 
 /// What became of an attempt to delete a row.
+#[derive(Clone, Copy)]
 pub enum Deletion {
     Done,
     /// Gone, or in the hands of somebody who is deleting it.
@@ -193,73 +196,8 @@ impl Current<'_> {
     }
 
     fn tuple(&self) -> pg_sys::HeapTuple {
-        // SAFETY: a slot for a heap table holds a heap tuple; false: no copy.
-        unsafe {
-            let mut must_free = false;
-            pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free)
-        }
-    }
-
-    /// The whole row as a value of a row type that is laid out as the table.
-    pub fn datum(&self, desc: &Desc) -> Datum {
-        // SAFETY: the slot keeps the page pinned. Values stored elsewhere are fetched, while they exist. A
-        // row older than a column gets that column's default from the table's description, which alone
-        // has it.
-        unsafe {
-            let mut tuple = self.tuple();
-            let columns = u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_NATTS_MASK;
-            if columns < (*desc.raw()).natts as u32 {
-                pg_sys::slot_getsomeattrs_int(self.slot, (*desc.raw()).natts);
-                tuple = pg_sys::heap_form_tuple(desc.raw(), (*self.slot).tts_values, (*self.slot).tts_isnull);
-            }
-            pg_sys::heap_copy_tuple_as_datum(tuple, desc.raw())
-        }
-    }
-
-    /// Has it something in any of these columns?
-    pub fn any_filled(&self, numbers: &[i16]) -> bool {
-        // SAFETY: the slot's tuple is valid while the cursor stands on it.
-        unsafe { super::row::any_filled_of((*self.tuple()).t_data, numbers) }
-    }
-
-    /// Has it values that are stored outside of the row, and deleted with it?
-    pub fn has_values_outside(&self) -> bool {
-        // SAFETY: the slot's tuple is valid while the cursor stands on it.
-        unsafe { (*(*self.tuple()).t_data).t_infomask & pg_sys::HEAP_HASEXTERNAL as u16 != 0 }
-    }
-
-    /// Deletes the row, without waiting for anybody. READ COMMITTED: a change since the snapshot is seen.
-    pub fn delete(&self, command: u32) -> Deletion {
-        // SAFETY: the slot holds a row of the open table, and names its place.
-        unsafe {
-            let mut failure = pg_sys::TM_FailureData::default();
-            let delete = |wait: bool, failure: &mut pg_sys::TM_FailureData| {
-                let (table, place) = (self.table.raw(), &raw mut (*self.slot).tts_tid);
-                pg_sys::heap_delete(table, place, command, std::ptr::null_mut(), wait, failure, false)
-            };
-            let mut outcome = delete(false, &mut failure);
-            let mask = || u32::from((*(*self.tuple()).t_data).t_infomask);
-            if outcome == pg_sys::TM_Result::TM_BeingModified
-                && mask() & pg_sys::HEAP_XMAX_IS_MULTI == 0
-                && pg_sys::TransactionIdIsCurrentTransactionId(failure.xmax)
-            {
-                // Locked by this transaction itself: there is nobody to wait for.
-                outcome = delete(true, &mut failure);
-            }
-            match outcome {
-                pg_sys::TM_Result::TM_Ok => Deletion::Done,
-                pg_sys::TM_Result::TM_BeingModified => {
-                    if mask() & LOCKED != 0 {
-                        Deletion::Busy
-                    } else {
-                        Deletion::Gone
-                    }
-                }
-                // By another transaction, or by this very statement.
-                pg_sys::TM_Result::TM_Deleted | pg_sys::TM_Result::TM_SelfModified => Deletion::Gone,
-                _ => Deletion::Busy,
-            }
-        }
+        // SAFETY: the slot was filled by an index scan.
+        unsafe { tuple_in(self.slot) }
     }
 
     pub fn status(&self) -> Status {

@@ -139,8 +139,10 @@ impl Processor {
             }
         };
         let sql = match self.shape {
+            // Not FROM unnest(), which takes each row apart and keeps all of them, to put them together again.
+            // A query that returns a set stays a query of its own, so the call is made once for each of its rows.
             Shape::Job => {
-                format!("SELECT {} FROM pg_catalog.unnest($1) AS {}", call(&queue.alias), queue.alias)
+                format!("SELECT {} FROM (SELECT pg_catalog.unnest($1) AS job) AS jobs", call("jobs.job"))
             }
             Shape::Batch => format!("SELECT {}", call("$1")),
         };
