@@ -22,7 +22,7 @@ use crate::queue::statements::{self, Which};
 use crate::wake;
 use floor::Keys;
 use pgrx::pg_sys;
-pub use put::{Move, put, put_returning};
+pub use put::{Move, Returning, put, put_returning};
 use std::cell::Cell;
 
 /// A job that this transaction has taken out of its state. Valid within the SPI connection it was

@@ -43,24 +43,35 @@ impl<'a> Move<'a> {
 
 /// Puts taken jobs into their next states; must be called inside `spi::connect`.
 pub fn put(queue: &Queue, moves: &[Move]) {
-    put_with(queue, moves, false);
+    put_with(queue, moves, Returning::Nothing);
 }
 
-/// The same, returning the rows as they now are, in the same order.
-pub fn put_returning(queue: &Queue, moves: &[Move]) -> Vec<Datum> {
-    put_with(queue, moves, true)
+/// Which rows are returned, as they now are, in the order of the moves.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Returning {
+    Nothing,
+    All,
+    /// None if they are sure to be as the jobs were, but for what the moves say: then nothing of the user's,
+    /// a trigger say, has seen them.
+    Changed,
 }
 
-fn put_with(queue: &Queue, moves: &[Move], returning: bool) -> Vec<Datum> {
+/// The same, returning rows.
+pub fn put_returning(queue: &Queue, moves: &[Move], returning: Returning) -> Vec<Datum> {
+    put_with(queue, moves, returning)
+}
+
+fn put_with(queue: &Queue, moves: &[Move], returning: Returning) -> Vec<Datum> {
     if moves.is_empty() {
         return Vec::new();
     }
-    let direct = role::with_rights_of(queue.owner, || put_directly(queue, moves, returning));
+    let direct =
+        role::with_rights_of(queue.owner, || put_directly(queue, moves, returning == Returning::All));
     let mut keys = ready_keys(moves);
     let rows = direct.unwrap_or_else(|| {
         // A trigger of the user's may give a row another priority.
         keys = [keys.iter().copied().min().unwrap_or(floor::TOP); floor::PRIORITIES];
-        put_by_sql(queue, moves, returning)
+        put_by_sql(queue, moves, returning != Returning::Nothing)
     });
     announce(queue, moves, &keys);
     rows

@@ -11,52 +11,62 @@ use pgrx::pg_sys;
 
 const COLUMNS: usize = 13;
 
+/// Columns that are handed over as they stand in the row.
+const COPIED: [Col; 7] =
+    [Col::RunAt, Col::Key, Col::GroupKey, Col::Payload, Col::EnqueuedAt, Col::CorrelationId, Col::Topic];
+
 /// Hands the jobs over.
 pub fn put(queue: &Queue, taken: &[Taken], sink: &RowSink) {
-    if taken.is_empty() {
-        return;
-    }
-    let jobs = queue.layout.as_ref().and_then(|layout| directly(queue, layout, taken));
-    for job in jobs.unwrap_or_else(|| by_sql(queue, taken)) {
-        sink.put(&job);
+    let layout = queue.layout.as_ref();
+    let put = layout.map_or(0, |layout| put_directly(queue, layout, taken, sink).unwrap_or(0));
+    if put < taken.len() {
+        for job in by_sql(queue, &taken[put..]) {
+            sink.put(&job);
+        }
     }
 }
 
-/// `None` if a value is one that only SQL can write.
-fn directly(queue: &Queue, layout: &Layout, taken: &[Taken]) -> Option<Vec<[Arg; COLUMNS]>> {
+/// Hands over as many jobs as it can, in order, and returns how many: the next has a value that only SQL can
+/// write. `None` for a column of a type that only SQL can write.
+fn put_directly(queue: &Queue, layout: &Layout, taken: &[Taken], sink: &RowSink) -> Option<usize> {
     let own = queue.columns.iter().map(|c| Some((c, c.kind?))).collect::<Option<Vec<_>>>()?;
+    let mut plain = json::Plain::of(own.iter().map(|(column, _)| column.name.as_str()));
     let desc = Desc::of(layout.row_type);
     let mut values = vec![Datum::from(0); desc.columns()];
     let mut nulls = vec![true; desc.columns()];
-    let mut jobs = Vec::with_capacity(taken.len());
-    for job in taken {
+    let numbers = COPIED.map(|column| layout.number(column));
+    for (place, job) in taken.iter().enumerate() {
         desc.read(job.row, &mut values, &mut nulls);
         let value = |number: i16| (!nulls[number as usize - 1]).then(|| values[number as usize - 1]);
-        let of = |column| value(layout.number(column));
-        let payload = if own.is_empty() {
-            of(Col::Payload)
-        } else {
-            let columns =
-                own.iter().map(|(column, kind)| (column.name.as_str(), *kind, value(column.number)));
-            Some(json::object(of(Col::Payload), columns)?)
+        let [run_at, key, group_key, payload, enqueued_at, correlation_id, topic] = numbers.map(value);
+        let mut whole = || {
+            let columns = || own.iter().map(|(column, kind)| (*kind, value(column.number)));
+            if own.is_empty() {
+                return Some(payload);
+            }
+            let is_plain = payload.is_none_or(json::is_empty_object);
+            let made = if is_plain { plain.object(columns()) } else { None };
+            let named = || own.iter().map(|(c, kind)| (c.name.as_str(), *kind, value(c.number)));
+            made.or_else(|| json::object(payload, named())).map(Some)
         };
-        jobs.push([
+        let Some(payload) = whole() else { return Some(place) };
+        sink.put(&[
             Some(Datum::from(job.id)),
             Some(Datum::from(queue.oid)),
             Some(Datum::from(job.priority)),
-            of(Col::RunAt),
+            run_at,
             Some(Datum::from(job.attempt)),
             Some(Datum::from(job.max_attempts.unwrap_or(queue.options.max_attempts))),
-            of(Col::Key),
-            of(Col::GroupKey),
+            key,
+            group_key,
             payload,
-            of(Col::EnqueuedAt),
+            enqueued_at,
             job.lease_until.map(Datum::from),
-            of(Col::CorrelationId),
-            of(Col::Topic),
+            correlation_id,
+            topic,
         ]);
     }
-    Some(jobs)
+    Some(taken.len())
 }
 
 fn by_sql(queue: &Queue, taken: &[Taken]) -> Vec<[Arg; COLUMNS]> {

@@ -5,8 +5,9 @@
 //! a former holder finds nothing.
 
 mod jobs;
+pub mod object;
 
-use crate::claim::{self, Move, Taken};
+use crate::claim::{self, Move, Returning, Taken};
 use crate::error::{Error, SqlResult, required};
 use crate::history::{self, after_failure};
 use crate::pg::entry::Call;
@@ -93,7 +94,8 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
                 .iter()
                 .map(|job| Move { lease_until: job.lease_until, ..Move::to("running", job) })
                 .collect();
-            let leased = claim::put_returning(&queue, &moves);
+            let returning = if form == Form::Row { Returning::All } else { Returning::Changed };
+            let leased = claim::put_returning(&queue, &moves, returning);
             drop(moves);
             taken.iter_mut().zip(leased).for_each(|(job, row)| job.row = row);
         }

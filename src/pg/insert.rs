@@ -69,12 +69,7 @@ impl Cells<'_> {
         // SAFETY: a composite value of the queue's row type, whose description this is; there is room for
         // all its columns: the partition has the same.
         unsafe {
-            let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
-            let mut tuple = pg_sys::HeapTupleData {
-                t_len: pgrx::varsize(header.cast()) as u32,
-                t_data: header,
-                ..Default::default()
-            };
+            let mut tuple = super::row::tuple(row);
             assert_eq!(self.values.len(), (*desc.0).natts as usize);
             pg_sys::heap_deform_tuple(&mut tuple, desc.0, self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
         }
@@ -118,12 +113,7 @@ impl Desc {
         assert!(values.len() == self.columns() && nulls.len() == self.columns());
         // SAFETY: a composite value; there is room for all its columns.
         unsafe {
-            let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
-            let mut tuple = pg_sys::HeapTupleData {
-                t_len: pgrx::varsize(header.cast()) as u32,
-                t_data: header,
-                ..Default::default()
-            };
+            let mut tuple = super::row::tuple(row);
             pg_sys::heap_deform_tuple(&mut tuple, self.0, values.as_mut_ptr(), nulls.as_mut_ptr());
         }
     }

@@ -2,6 +2,7 @@
 //! the common types.
 
 use super::{Datum, Oid};
+use crate::lease::object::{Keys, Value};
 use pgrx::pg_sys;
 
 /// How a value of a type is written.
@@ -167,4 +168,70 @@ pub fn object<'a>(
     let whole = builder.push(pg_sys::JsonbIteratorToken::WJB_END_OBJECT, None);
     // SAFETY: a finished object.
     Some(Datum::from(unsafe { pg_sys::JsonbValueToJsonb(whole) }))
+}
+
+/// Makes objects of the same columns, one after the other.
+pub struct Plain {
+    keys: Keys,
+    /// Of words, since Postgres wants a value aligned.
+    room: Vec<u64>,
+}
+
+impl Plain {
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Plain {
+        Plain { keys: Keys::new(names), room: Vec::new() }
+    }
+
+    /// The columns as an object, valid until the next; `None` if `object` must make it.
+    pub fn object(&mut self, columns: impl Iterator<Item = (Kind, Option<Datum>)>) -> Option<Datum> {
+        let values = columns.map(|(kind, value)| plain_value(kind, value)).collect::<Option<Vec<_>>>()?;
+        let room = self.keys.room(&values);
+        self.room.resize(self.room.len().max(room.div_ceil(8)), 0);
+        // SAFETY: there are so many bytes, and any bytes are words.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.room.as_mut_ptr().cast(), room) };
+        self.keys.write(&values, bytes)?;
+        Some(Datum::from(self.room.as_ptr()))
+    }
+}
+
+/// Does a value of variable length stand here, as it is?
+///
+/// # Safety
+/// Such a value.
+unsafe fn is_here(value: *const pg_sys::varlena) -> bool {
+    // SAFETY: by the contract above.
+    unsafe { pgrx::varatt_is_4b_u(value) || (pgrx::varatt_is_1b(value) && !pgrx::varatt_is_1b_e(value)) }
+}
+
+/// Is a payload an empty object, and stored so that this can be seen?
+pub fn is_empty_object(payload: Datum) -> bool {
+    // SAFETY: a jsonb value, not null, begins with the header of its root container, perhaps not aligned.
+    unsafe {
+        let value = payload.cast_mut_ptr::<pg_sys::varlena>();
+        is_here(value)
+            && pgrx::varsize_any_exhdr(value) == size_of::<u32>()
+            && pgrx::vardata_any(value).cast::<u32>().read_unaligned() == pg_sys::JB_FOBJECT
+    }
+}
+
+/// A column's value, for as long as its row is there; `None` if it cannot be written simply.
+fn plain_value<'a>(kind: Kind, value: Option<Datum>) -> Option<Value<'a>> {
+    let Some(value) = value else { return Some(Value::Null) };
+    // SAFETY: the value is of the kind's type; a text's bytes stand behind its header.
+    unsafe {
+        match kind {
+            Kind::Text => {
+                let text = value.cast_mut_ptr::<pg_sys::varlena>();
+                is_here(text).then(|| {
+                    let bytes = pgrx::vardata_any(text).cast();
+                    Value::Text(std::slice::from_raw_parts(bytes, pgrx::varsize_any_exhdr(text)))
+                })
+            }
+            Kind::Int2 => Some(Value::Number(i64::from(value.value() as i16))),
+            Kind::Int4 => Some(Value::Number(i64::from(value.value() as i32))),
+            Kind::Int8 => Some(Value::Number(value.value() as i64)),
+            Kind::Bool => Some(Value::Bool(value.value() & 0xff != 0)),
+            Kind::Numeric | Kind::Jsonb => None,
+        }
+    }
 }

@@ -9,11 +9,35 @@ pub fn any_filled(row: Datum, numbers: &[i16]) -> bool {
     if row.value() == 0 {
         return false;
     }
-    // SAFETY: a composite value is a heap tuple's header with its data, flat in memory once it is detoasted,
-    // which returns a flat one as it is.
+    // SAFETY: a composite value is a heap tuple's header with its data.
+    unsafe { any_filled_of(header(row), numbers) }
+}
+
+/// A composite value's header, with its data behind it.
+///
+/// # Safety
+/// A composite value, not null.
+pub(super) unsafe fn header(row: Datum) -> *mut pg_sys::HeapTupleHeaderData {
+    // SAFETY: by the contract above; a flat value is what detoasting returns, and need not be asked for.
     unsafe {
-        let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
-        any_filled_of(header, numbers)
+        let value = row.cast_mut_ptr::<pg_sys::varlena>();
+        if pgrx::varatt_is_4b_u(value) { value } else { pg_sys::pg_detoast_datum(value) }.cast()
+    }
+}
+
+/// The same as a tuple.
+///
+/// # Safety
+/// As for `header`.
+pub(super) unsafe fn tuple(row: Datum) -> pg_sys::HeapTupleData {
+    // SAFETY: by the contract above; the length word of a flat value tells its size.
+    unsafe {
+        let header = header(row);
+        pg_sys::HeapTupleData {
+            t_len: pgrx::varsize(header.cast()) as u32,
+            t_data: header,
+            ..Default::default()
+        }
     }
 }
 

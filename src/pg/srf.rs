@@ -54,26 +54,21 @@ impl RowSink {
 
     /// A row from its columns; as many as the function declares.
     pub fn put(&self, columns: &[Arg]) {
+        const MOST: usize = 32;
+        let (mut values, mut nulls) = ([Datum::from(0); MOST], [true; MOST]);
+        for (place, column) in columns.iter().enumerate() {
+            (values[place], nulls[place]) = (column.unwrap_or(Datum::from(0)), column.is_none());
+        }
         // SAFETY: column count asserted; the tuplestore copies the row.
         unsafe {
             assert_eq!(columns.len() as i32, (*self.desc).natts);
-            let mut values: Vec<Datum> = columns.iter().map(|c| c.unwrap_or(Datum::from(0))).collect();
-            let mut nulls: Vec<bool> = columns.iter().map(Option::is_none).collect();
             pg_sys::tuplestore_putvalues(self.store, self.desc, values.as_mut_ptr(), nulls.as_mut_ptr());
         }
     }
 
     /// A row that is a composite value of the declared type already.
     pub fn put_row(&self, row: Datum) {
-        // SAFETY: a composite datum; detoasting gives a full header, and the tuplestore copies the row.
-        unsafe {
-            let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
-            let mut tuple = pg_sys::HeapTupleData {
-                t_len: pgrx::varsize(header.cast()) as u32,
-                t_data: header,
-                ..Default::default()
-            };
-            pg_sys::tuplestore_puttuple(self.store, &mut tuple);
-        }
+        // SAFETY: a composite value; the tuplestore copies the row.
+        unsafe { pg_sys::tuplestore_puttuple(self.store, &mut super::row::tuple(row)) };
     }
 }

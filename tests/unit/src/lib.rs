@@ -12,6 +12,8 @@ mod floor_storm;
 mod limits;
 #[path = "../../../src/worker/names.rs"]
 mod names;
+#[path = "../../../src/lease/object.rs"]
+mod object;
 #[path = "../../../src/run/outcome.rs"]
 mod outcome;
 #[path = "../../../src/enqueue/spec.rs"]
