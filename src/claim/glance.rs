@@ -18,6 +18,15 @@ pub fn has_ready(queue: &Queue) -> Option<bool> {
     Some(found)
 }
 
+/// Is a job in sight that could be claimed? Only what the floor shows is looked at, so yes is sure and no is not.
+pub fn is_in_sight(queue: &Queue) -> bool {
+    let mut found = false;
+    if let Some(direct) = native::open_to_look(queue) {
+        above_floor(&direct, MOST_LOOKED_AT, |look| found |= look.met.is_some());
+    }
+    found
+}
+
 /// Entries above the floor, counted up to a bound: the jobs that wait, those that are being run, and the
 /// few that were since the floor was last raised. `None`: only SQL can tell.
 pub fn count(queue: &Queue, bound: usize) -> Option<usize> {

@@ -23,14 +23,25 @@ pub struct Direct {
 
 /// Opens the queue for direct claims, if all that the executor would do for the caller comes to the same.
 pub fn open(queue: &Queue) -> Option<Direct> {
+    open_for(queue, ready::Purpose::Taking)
+}
+
+/// The same for a look only, which is allowed to who may read, and waits for nobody who changes the table.
+pub fn open_to_look(queue: &Queue) -> Option<Direct> {
+    open_for(queue, ready::Purpose::Looking)
+}
+
+fn open_for(queue: &Queue, purpose: ready::Purpose) -> Option<Direct> {
     let place = queue.layout.as_ref()?.ready();
     // Needs a snapshot taken after the floor was read; and policies may hide rows from the caller.
     if xact::sees_only_the_past() || catalog::row_security_applies(queue.oid) {
         return None;
     }
     let slot = &shmem::get()?.queues[wake::place_of(queue.oid)?];
-    xact::require_writable(c"DELETE");
-    let ready = Ready::open(place, || queue::is_current(queue))?;
+    if purpose == ready::Purpose::Taking {
+        xact::require_writable(c"DELETE");
+    }
+    let ready = Ready::open(place, purpose, || queue::is_current(queue))?;
     if !ready.allows_direct_deletion() {
         return None;
     }

@@ -87,7 +87,7 @@ pub fn step(direct: &Direct, most: usize) -> bool {
             safety.next.store(now + (took * SHARE).clamp(PAUSE, LONGEST_PAUSE), SeqCst);
             return lowered;
         }
-        let pause = if number < most { 0 } else { (spent * SHARE).min(PAUSE) };
+        let pause = if number < most { 0 } else { (took * SHARE).min(PAUSE) };
         safety.next.store(time::now() + pause, SeqCst);
     }
     lowered
@@ -117,7 +117,7 @@ fn one_step(direct: &Direct, now: Micros) -> (bool, bool) {
         if let Some(met) = look.met {
             lowered |= deal_with(direct, priority, met);
         }
-        left = left.saturating_sub(look.seen);
+        left = if look.cut_short { 0 } else { left.saturating_sub(look.seen) };
         match look.next {
             Some(next) => key = next,
             None => (priority, key) = (priority + 1, BOTTOM),

@@ -30,6 +30,11 @@ pub mod raw {
             direction: pg_sys::ScanDirection::Type,
             slot: *mut pg_sys::TupleTableSlot,
         ) -> bool;
+        pub fn index_getnext_tid(
+            scan: pg_sys::IndexScanDesc,
+            direction: pg_sys::ScanDirection::Type,
+        ) -> pg_sys::ItemPointer;
+        pub fn index_fetch_heap(scan: pg_sys::IndexScanDesc, slot: *mut pg_sys::TupleTableSlot) -> bool;
         pub fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, column: i32);
         pub fn heap_delete(
             relation: pg_sys::Relation,

@@ -3,7 +3,7 @@
 
 use super::insert::Desc;
 use super::relation::Open;
-use super::scan::{Cursor, Deletion, Fresh, Key, Status};
+use super::scan::{Cursor, Deletion, Fresh, Key, Status, Step};
 use super::sweep::{Swept, Wish};
 use super::time::Micros;
 use super::{Datum, Oid};
@@ -73,8 +73,17 @@ pub struct Look {
     pub met: Option<Met>,
     /// Where a further look goes on; none: the part is done.
     pub next: Option<i64>,
-    /// Entries looked at.
+    /// Entries of rows looked at.
     pub seen: usize,
+    /// Too many entries led to no row.
+    pub cut_short: bool,
+}
+
+/// What it is opened for.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Purpose {
+    Taking,
+    Looking,
 }
 
 /// The ready partition, open.
@@ -102,14 +111,16 @@ pub fn would_allow_direct_deletion(place: &Place) -> bool {
 
 impl Ready {
     /// Opens it; `None` if it is not as it was any more when the locks are there.
-    pub fn open(place: Place, is_current: impl FnOnce() -> bool) -> Option<Ready> {
-        let parent = Open::table(place.parent);
-        let table = Open::table(place.table);
+    pub fn open(place: Place, purpose: Purpose, is_current: impl FnOnce() -> bool) -> Option<Ready> {
+        let is_to_look = purpose == Purpose::Looking;
+        // Whoever takes has locked the definition already; who looks may come late.
+        let open = |oid| if is_to_look { Open::for_reading_if_there(oid) } else { Some(Open::table(oid)) };
+        let (parent, table) = (open(place.parent)?, open(place.table)?);
         // Before the index is opened, which may be gone.
         if !is_current() {
             return None;
         }
-        let index = Open::index(place.index);
+        let index = if is_to_look { Open::index_for_reading } else { Open::index }(place.index);
         let plain = is_plain(&parent, &table);
         Some(Ready { table, index, place, plain })
     }
@@ -193,11 +204,22 @@ impl Ready {
         let _snapshot = Fresh::take();
         let columns = &self.place.columns;
         let mut cursor = Cursor::of_all(&self.table, &self.index, 2, columns.highest());
-        let mut look = Look { dead: from, met: None, next: None, seen: 0 };
+        let mut look = Look { dead: from, met: None, next: None, seen: 0, cut_short: false };
         let mut all_dead = true;
         let mut last = None;
         cursor.seek(&keys(priority, from));
-        while let Some(current) = cursor.advance() {
+        let mut entries = limit.saturating_mul(4).saturating_add(1000);
+        loop {
+            let current = match cursor.advance(&mut entries) {
+                Step::Row(current) => current,
+                Step::Over => break,
+                // They are marked now, and passed over quickly when the look goes on from here.
+                Step::TooMany => {
+                    look.next = Some(last.unwrap_or(from));
+                    look.cut_short = true;
+                    break;
+                }
+            };
             let id = current.column(columns.id).map_or(0, |value| value.value() as i64);
             if id >= to {
                 break;

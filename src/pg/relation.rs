@@ -30,6 +30,19 @@ impl Open {
         Open { relation: unsafe { pg_sys::index_open(oid, pg_sys::RowExclusiveLock as i32) } }
     }
 
+    /// The same, if there is such a table.
+    pub fn for_reading_if_there(oid: Oid) -> Option<Open> {
+        // SAFETY: null if there is none; else as for `table`.
+        let relation = unsafe { pg_sys::try_table_open(oid, pg_sys::AccessShareLock as i32) };
+        (!relation.is_null()).then(|| Open { relation })
+    }
+
+    /// An index, locked as a SELECT locks it.
+    pub fn index_for_reading(oid: Oid) -> Open {
+        // SAFETY: as for `table`.
+        Open { relation: unsafe { pg_sys::index_open(oid, pg_sys::AccessShareLock as i32) } }
+    }
+
     pub fn raw(&self) -> pg_sys::Relation {
         self.relation
     }

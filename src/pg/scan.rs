@@ -3,7 +3,7 @@
 
 use super::guard::guarded;
 use super::relation::Open;
-use super::sweep::{next_row, tuple_in};
+use super::sweep::{next_row_within, tuple_in};
 use super::{Datum, Oid};
 use pgrx::pg_sys;
 
@@ -120,17 +120,34 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The next row.
-    pub fn advance(&mut self) -> Option<Current<'_>> {
+    /// The next row, if it comes before so many entries of the index have been looked at. Those of rows that
+    /// were vacuumed away, say, count, too.
+    pub fn advance(&mut self, entries: &mut usize) -> Step<'_> {
         // Here nothing is half done.
         super::interrupt::check();
         let (scan, slot, columns) = (self.scan, self.slot, self.columns);
+        let left = *entries;
         // SAFETY: scan and slot are valid; nothing with a destructor is made inside.
-        if !unsafe { guarded(|| next_row(scan, slot, columns)) } {
-            return None;
+        let (met, left) = unsafe { guarded(|| next_row_within(scan, slot, columns, left)) };
+        *entries = left;
+        match met {
+            None => Step::TooMany,
+            Some(false) => Step::Over,
+            Some(true) => Step::Row(Current {
+                slot: self.slot,
+                columns: self.columns,
+                cursor: std::marker::PhantomData,
+            }),
         }
-        Some(Current { slot: self.slot, columns: self.columns, cursor: std::marker::PhantomData })
     }
+}
+
+/// What the next step of a cursor meets.
+pub enum Step<'a> {
+    Row(Current<'a>),
+    Over,
+    /// Entries that lead nowhere, more than were to be looked at.
+    TooMany,
 }
 
 impl Drop for Cursor<'_> {

@@ -218,6 +218,38 @@ pub(super) unsafe fn next_row(
     }
 }
 
+/// Fetches the next row into the slot, looking at so many entries of the index at most. Returns whether there is
+/// one, none if that cannot be said, and how many entries are left.
+///
+/// # Safety
+/// As for `next_row`.
+pub(super) unsafe fn next_row_within(
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    columns: i16,
+    entries: usize,
+) -> (Option<bool>, usize) {
+    let mut left = entries;
+    // SAFETY: by the contract above. An entry may lead to several versions of a row.
+    unsafe {
+        loop {
+            if !(*scan).xs_heap_continue {
+                if left == 0 {
+                    return (None, 0);
+                }
+                left -= 1;
+                if raw::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection).is_null() {
+                    return (Some(false), left);
+                }
+            }
+            if raw::index_fetch_heap(scan, slot) {
+                raw::slot_getsomeattrs_int(slot, i32::from(columns));
+                return (Some(true), left);
+            }
+        }
+    }
+}
+
 /// The tuple in a slot, on its page.
 ///
 /// # Safety
