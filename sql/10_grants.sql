@@ -12,7 +12,9 @@ GRANT EXECUTE ON FUNCTION
     queue.dequeue, queue.dequeue_as, queue.ack, queue.ack_many, queue.nack, queue.snooze, queue.extend_lease,
     queue.pop, queue.pop_as, queue.register_processor, queue.unregister_processor,
     queue.status, queue.result, queue.resubmit, queue.resubmit_all, queue.cancel,
+    queue.schedule, queue.unschedule, queue.next_runs, queue.schedule_rows,
     queue.overview_rows, queue.activity_rows, queue.error_rows
     TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE queue.wait, queue.run TO PUBLIC;
+GRANT SELECT ON queue.schedules TO PUBLIC;
 GRANT SELECT ON queue.overview, queue.activity, queue.errors TO PUBLIC;

@@ -131,6 +131,19 @@ pub enum Error {
     ForeignState(String),
     /// No background worker could be started.
     NoWorkerSlot,
+    NoSchedule(String),
+    /// The name is used by a schedule that the caller may not change.
+    ForeignSchedule(String),
+    /// The role of a schedule lost the right that it needs.
+    ScheduleRole {
+        queue: String,
+        role: String,
+    },
+    /// Policies are not checked at a tick, so nobody may schedule whom they apply to.
+    ScheduleRowSecurity {
+        queue: String,
+        role: String,
+    },
 }
 
 impl Error {
@@ -319,6 +332,26 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
                 text,
                 Some("See the comment on queue.enqueue_from_trigger.".into()),
+            ),
+            Error::NoSchedule(name) => (
+                Code::ERRCODE_UNDEFINED_OBJECT,
+                format!("schedule \"{name}\" does not exist"),
+                Some("queue.schedules lists them.".into()),
+            ),
+            Error::ForeignSchedule(name) => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("schedule \"{name}\" belongs to another role"),
+                Some("Only that role and the owner of its queue may change or remove it. For a new schedule choose another name.".into()),
+            ),
+            Error::ScheduleRole { queue, role } => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("role \"{role}\" may not insert into queue \"{queue}\""),
+                None,
+            ),
+            Error::ScheduleRowSecurity { queue, role } => (
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("row security of queue \"{queue}\" applies to role \"{role}\", which therefore cannot schedule"),
+                Some("Schedule as a role that it does not apply to, the owner of the queue for example.".into()),
             ),
             Error::NoWorkerSlot => (
                 Code::ERRCODE_INSUFFICIENT_RESOURCES,

@@ -14,6 +14,7 @@ pub mod lease;
 pub mod pg;
 pub mod queue;
 pub mod run;
+pub mod schedule;
 pub mod settings;
 pub mod upkeep;
 pub mod wait;
@@ -33,7 +34,8 @@ extension_sql_file!("../sql/06_take.sql", name = "take", requires = ["put"]);
 extension_sql_file!("../sql/07_process.sql", name = "process", requires = ["take"]);
 extension_sql_file!("../sql/08_see.sql", name = "see", requires = ["process"]);
 extension_sql_file!("../sql/09_upkeep.sql", name = "upkeep", requires = ["see"]);
-extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["upkeep"]);
+extension_sql_file!("../sql/09_schedules.sql", name = "schedules", requires = ["upkeep"]);
+extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["schedules"]);
 
 /// Called when the library is loaded: by the postmaster if preloaded, else by each session that uses it.
 #[pg_guard]

@@ -35,6 +35,7 @@ static WORKER_IDLE_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 static BATCH_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(50);
 static MAX_PAYLOAD_KB: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 static LOG_FAILED_JOBS: GucSetting<FailureLevel> = GucSetting::<FailureLevel>::new(FailureLevel::Log);
+static TEST_CLOCK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
 pub fn register() {
     GucRegistry::define_string_guc(
@@ -103,6 +104,14 @@ pub fn register() {
         GucContext::Sighup,
         GucFlags::default(),
     );
+    GucRegistry::define_string_guc(
+        c"queue_ext.test_clock",
+        c"For tests only: the time that schedules take it to be.",
+        c"Empty: the time it is. Only what a schedule's ticks depend on reads it.",
+        &TEST_CLOCK,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
 }
 
 /// Does `queue_ext.databases` name this database?
@@ -132,4 +141,9 @@ pub fn max_payload_bytes() -> usize {
 
 pub fn log_failed_jobs() -> FailureLevel {
     LOG_FAILED_JOBS.get()
+}
+
+/// What a test says the time is; empty, if none does.
+pub fn test_clock() -> CString {
+    TEST_CLOCK.get().unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! What time does to jobs: scheduled ones become ready, leases run out, kept ones are forgotten.
+//! What time does to jobs: scheduled ones become ready, leases run out, kept ones are forgotten, schedules
+//! ([`crate::schedule`]) make new ones.
 //!
 //! Done by a worker connected as the queue's role when something is due, and by whoever takes jobs from
 //! the queue: a queue needs no worker to be kept up. Never by the scheduler, which is connected as
@@ -13,6 +14,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, role, shmem, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
+use crate::schedule::tick;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
 use crate::{finish, history};
@@ -103,6 +105,9 @@ pub fn step(queue: &Queue) -> Step {
         step.more |= more;
     }
     complain(queue, slot, &unmovable);
+    let Step { moved, more } = tick::fire_due(queue);
+    step.moved += moved;
+    step.more |= more;
     if let Some(slot) = slot {
         let next = if step.more { 0 } else { next_due(queue) };
         let stuck = next <= time::now() && step.moved == 0;
@@ -266,5 +271,5 @@ pub fn earliest(queue: &Queue) -> Micros {
     let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
     let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
     let forgotten = queue.options.keep_done.map_or(NEVER, |keep| at(3).saturating_add(keep));
-    at(1).min(at(2)).min(forgotten).min(passed_over.until)
+    at(1).min(at(2)).min(forgotten).min(passed_over.until).min(tick::next_due(queue))
 }

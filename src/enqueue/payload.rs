@@ -182,7 +182,7 @@ fn insert_alike(
     Ok(())
 }
 
-fn check_payload(queue: &Queue, payload: Datum) -> Result<(), Error> {
+pub fn check_payload(queue: &Queue, payload: Datum) -> Result<(), Error> {
     let (bytes, limit) = (array::stored_bytes(payload), settings::max_payload_bytes());
     if bytes > limit {
         return Err(Error::PayloadTooLarge { bytes, limit });

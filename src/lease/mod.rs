@@ -17,6 +17,7 @@ use crate::pg::time::{self, interval_micros};
 use crate::pg::{Datum, Oid, catalog, spi, xact};
 use crate::queue::limits::{check_interval, check_lease};
 use crate::queue::{self, Queue};
+use crate::schedule::tick;
 use crate::{finish, raw_function, upkeep};
 use pgrx::prelude::*;
 
@@ -111,6 +112,9 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
 fn take_next(queue: &Queue, max_jobs: i32) -> Vec<Taken> {
     if !queue.options.paused && upkeep::is_due(queue) && !xact::sees_only_the_past() {
         upkeep::step(queue);
+    } else if queue.options.paused {
+        // Nothing is handed out, but enqueueing goes on.
+        tick::fire_due(queue);
     }
     let taken = claim::next(queue, i64::from(max_jobs));
     // An empty queue is worth a look at the rest: a row changed by hand announces nothing.

@@ -35,6 +35,17 @@ pub fn may(relation: Oid, privileges: u64) -> bool {
     }
 }
 
+/// Has a role all of these privileges on the table? False if it does not exist any more.
+pub fn role_may(role: Oid, relation: Oid, privileges: u64) -> bool {
+    let privileges = privileges as pg_sys::AclMode;
+    // SAFETY: syscache lookups, as in `may`.
+    unsafe {
+        !pg_sys::GetUserNameFromId(role, true).is_null()
+            && pg_sys::pg_class_aclmask(relation, role, privileges, pg_sys::AclMaskHow::ACLMASK_ALL)
+                == privileges
+    }
+}
+
 /// Has the current user the rights of this role (is it the role, a member of it, or a superuser)?
 pub fn acts_for(role: Oid) -> bool {
     // SAFETY: syscache lookups.
@@ -64,6 +75,14 @@ pub fn row_security_applies(relation: Oid) -> bool {
     unsafe {
         pg_sys::check_enable_rls(relation, Oid::INVALID, true)
             == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+    }
+}
+
+/// Do row security policies apply to this role on this table?
+pub fn row_security_applies_to(role: Oid, relation: Oid) -> bool {
+    // SAFETY: syscache lookups of a role that exists; `true`: do not raise.
+    unsafe {
+        pg_sys::check_enable_rls(relation, role, true) == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
     }
 }
 

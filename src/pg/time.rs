@@ -32,6 +32,23 @@ pub fn after(start: Micros, wait: Micros) -> Micros {
     start.saturating_add(wait).min(LAST)
 }
 
+/// A time from its text; raises if it is none.
+pub fn of_text(text: &std::ffi::CStr) -> Micros {
+    // SAFETY: timestamptz_in takes a C string, which outlives the call, a type that it does not look at, and
+    // -1 for no limit of digits.
+    unsafe {
+        pgrx::direct_function_call_as_datum(
+            pg_sys::timestamptz_in,
+            &[
+                Some(pg_sys::Datum::from(text.as_ptr())),
+                Some(pg_sys::Datum::from(pg_sys::Oid::INVALID)),
+                Some(pg_sys::Datum::from(-1i32)),
+            ],
+        )
+        .map_or(0, |time| time.value() as Micros)
+    }
+}
+
 /// A time as an argument of a statement.
 pub fn to_arg(time: Option<Micros>) -> Option<pg_sys::Datum> {
     time.map(pg_sys::Datum::from)

@@ -57,6 +57,8 @@ const COLUMNS: &str = "
 const IN_ORDER: &str =
     "SELECT seqcache = 1 AND seqincrement > 0 AND NOT seqcycle FROM pg_sequence WHERE seqrelid = $1";
 
+const HAS_SCHEDULES: &str = "SELECT EXISTS (SELECT FROM queue.timetable WHERE queue = $1)";
+
 const PARTITIONS: &str = "SELECT inhrelid FROM pg_inherits WHERE inhparent = $1";
 
 /// Must be called inside `spi::connect`.
@@ -94,6 +96,7 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
             in_order: spi::run_kept(IN_ORDER, &[pg_sys::OIDOID], &[spi::arg(sequence)])
                 .get(0, 1)
                 .unwrap_or(false),
+            has_schedules: spi::run_kept(HAS_SCHEDULES, &types, &args).get(0, 1).unwrap_or(false),
             layout: Layout::of(oid, row_type),
             parts: (0..partitions.len()).filter_map(|row| partitions.get(row, 1)).chain([sequence]).collect(),
             passed_over: RefCell::default(),

@@ -87,6 +87,8 @@ pub struct Queue {
     pub sequence: Oid,
     /// It gives out its numbers one after the other.
     in_order: bool,
+    /// Schedules put jobs on it.
+    pub has_schedules: bool,
     /// How it is stored, if that is as it was made.
     pub layout: Option<Layout>,
     /// The partitions and the sequence: a change of one of them is a change of the queue.

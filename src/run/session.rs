@@ -8,6 +8,7 @@ use crate::pg::entry::Call;
 use crate::pg::failure::{Failure, catch};
 use crate::pg::{Datum, Oid, catalog, interrupt, role, spi, xact};
 use crate::queue::Queue;
+use crate::schedule::tick;
 use crate::{queue, raw_function, upkeep};
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -259,6 +260,10 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
         let (paused, more_due) = spi::connect(|| -> Result<(bool, bool), Error> {
             let known = queue::open(oid)?.locked()?;
             let paused = known.options.paused;
+            if paused {
+                // Nothing is handed out, but enqueueing goes on.
+                tick::fire_due(&known);
+            }
             Ok((paused, !paused && upkeep::is_due(&known) && upkeep::step(&known).more))
         })?;
         if paused {

@@ -10,6 +10,7 @@ SELECT queue.create_queue('spare');
 CREATE TABLE attached (id int);
 CREATE FUNCTION work(job q) RETURNS void LANGUAGE sql AS '';
 SELECT queue.attach('attached', 'q', 'insert');
+SELECT queue.schedule('privileges_matrix', '0 0 1 1 *', 'q') > now() AS scheduled;
 GRANT SELECT ON q TO regress_reader;
 GRANT INSERT ON q TO regress_writer;
 GRANT SELECT, DELETE ON q TO regress_taker;
@@ -46,6 +47,10 @@ INSERT INTO rule VALUES
     ('cancel', 'owner', $$SELECT queue.cancel('privileges_matrix.q', 1)$$),
     ('start_workers', 'superuser', $$SELECT queue.start_workers()$$),
     ('stop_workers', 'superuser', $$SELECT queue.stop_workers()$$),
+    ('schedule', 'insert', $$SELECT queue.schedule('made', '0 0 1 1 *', 'privileges_matrix.q')$$),
+    ('unschedule', 'owner', $$SELECT queue.unschedule('privileges_matrix')$$),
+    ('next_runs', 'anyone', $$SELECT queue.next_runs('0 0 1 1 *')$$),
+    ('schedule_rows', 'anyone', 'SELECT queue.schedule_rows()'), ('schedule_added', 'nobody', NULL),
     ('forget_dropped', 'nobody', NULL), ('announce_change', 'superuser', $$SELECT queue.announce_change()$$),
     ('enqueue_from_trigger', 'trigger', NULL), ('enqueue_attached', 'trigger', NULL), ('before_change', 'trigger', NULL), ('needs_check', 'trigger', NULL), ('check_ready', 'trigger', NULL), ('check_moved', 'trigger', NULL),
     ('overview_rows', 'anyone', 'SELECT queue.overview_rows()'), ('activity_rows', 'anyone', 'SELECT queue.activity_rows()'), ('error_rows', 'anyone', 'SELECT queue.error_rows()'),
@@ -116,3 +121,4 @@ SELECT function, outcome('regress_nologin', call) FROM rule WHERE least = 'owner
 GRANT EXECUTE ON FUNCTION queue.stop_workers TO regress_nobody;
 SELECT outcome('regress_nobody', 'SELECT queue.stop_workers()');
 REVOKE EXECUTE ON FUNCTION queue.stop_workers FROM regress_nobody;
+SELECT queue.unschedule('privileges_matrix');

@@ -4,6 +4,8 @@
 
 #[path = "../../../src/run/balance.rs"]
 mod balance;
+#[path = "../../../src/schedule/cron.rs"]
+mod cron;
 #[path = "../../../src/claim/floor.rs"]
 mod floor;
 #[cfg(test)]
