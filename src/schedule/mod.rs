@@ -23,6 +23,7 @@ mod view;
 use crate::enqueue::payload;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;
+use crate::pg::failure::in_subtransaction;
 use crate::pg::spi::{self, Rows};
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros};
@@ -143,7 +144,7 @@ fn schedule_jobs(call: &Call) -> SqlResult<Datum> {
             spi::arg(max_attempts),
             time::to_arg(Some(next)),
         ];
-        let next = put(&name, &entry)?;
+        let next = put(&queue, &name, &entry)?;
         announce(oid, next);
         Ok(Datum::from(next))
     })
@@ -167,7 +168,7 @@ const TYPES: [Oid; 14] = [
 ];
 
 /// Makes the schedule, or changes the one of its name, and says when it runs next.
-fn put(name: &str, entry: &[spi::Arg; TYPES.len()]) -> Result<Micros, Error> {
+fn put(queue: &Queue, name: &str, entry: &[spi::Arg; TYPES.len()]) -> SqlResult<Micros> {
     const INSERT: &str = "
         INSERT INTO queue.timetable
             (name, queue, role, cron, timezone, payload, catch_up, skip_if_running, priority, key, on_conflict,
@@ -183,17 +184,33 @@ fn put(name: &str, entry: &[spi::Arg; TYPES.len()]) -> Result<Micros, Error> {
             last_tick = CASE WHEN queue = $2 THEN last_tick END, last_job = CASE WHEN queue = $2 THEN last_job END,
             last_outcome = CASE WHEN queue = $2 THEN last_outcome END
         WHERE name = $1 RETURNING next_tick";
-    let run = |sql| queue::as_extension(|| spi::run(sql, &TYPES, entry));
-    let next = |rows: &Rows| rows.datum(0, 1).map_or(0, |at| at.value() as Micros);
-    let made = run(INSERT);
-    if !made.is_empty() {
-        return Ok(next(&made));
+    // Dropping a queue and scheduling on it wait for each other at its row in queue.queues.
+    const NO_QUEUE: &str = "23503";
+    let run = |sql| match in_subtransaction(|| queue::as_extension(|| returned(spi::run(sql, &TYPES, entry))))
+    {
+        Ok(next) => Ok(next),
+        Err(failure) if failure.sqlstate == NO_QUEUE => {
+            Err(Error::ChangedMeanwhile(queue.name.clone()).into())
+        }
+        Err(failure) => Err(failure.report()),
+    };
+    // Twice: the one of that name may have been removed since.
+    for _ in 0..2 {
+        if let Some(next) = run(INSERT)? {
+            return Ok(next);
+        }
+        if lock_own(name)?
+            && let Some(next) = run(UPDATE)?
+        {
+            return Ok(next);
+        }
     }
-    // Gone again since: made by somebody who then removed it.
-    if !lock_own(name)? {
-        return Err(Error::ChangedMeanwhile(name.into()));
-    }
-    Ok(next(&run(UPDATE)))
+    Err(Error::ChangedMeanwhile(queue.name.clone()).into())
+}
+
+/// The tick that a statement returns, if it did anything.
+fn returned(rows: Rows) -> Option<Micros> {
+    (!rows.is_empty()).then(|| rows.datum(0, 1)).flatten().map(|at| at.value() as Micros)
 }
 
 /// Locks a schedule that the caller may change; false if there is none of that name.

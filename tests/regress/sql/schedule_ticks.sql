@@ -157,6 +157,14 @@ SELECT queue.create_queue('other');
 SELECT queue.schedule('q', '0 * * * *', 'other', '{"n": 2}', skip_if_running => true);
 SELECT name, queue, next_run, last_run, last_job FROM queue.schedules;
 SELECT at('2025-05-01 18:00'), at('2025-05-01 18:00', 'other');
+-- As a dump brings it back, to a session that knew of none.
+SELECT queue.create_queue('restored');
+SELECT at('2025-05-01 18:30', 'restored');
+COPY queue.timetable (name, queue, role, cron, timezone, payload, catch_up, skip_if_running, next_tick) FROM stdin;
+back	schedule_ticks.restored	postgres	0 * * * *	UTC	{"n": 6}	one	f	2025-05-01 17:00:00+00
+\.
+SELECT at('2025-05-01 18:30', 'restored');
+SELECT queue.drop_queue('restored');
 -- At REPEATABLE READ a claim does no upkeep.
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT at('2025-05-01 19:00', 'other');

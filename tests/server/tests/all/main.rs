@@ -18,6 +18,7 @@ mod pgbouncer;
 mod review;
 mod roles;
 mod room;
+mod schedule;
 mod slots;
 mod standby;
 mod untyped;
