@@ -113,7 +113,7 @@ impl Schedule {
         // Where the clock is about to go back, the times before now come once more.
         let again = match self.by_wall_clock {
             false => self.edge_of_repetition(&start).and_then(|edge| {
-                let before = edge.clone() - TimeDelta::seconds(1);
+                let before = edge - TimeDelta::seconds(1);
                 self.search(edge.naive_local(), true, &before)
             }),
             true => None,
