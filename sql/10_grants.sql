@@ -13,6 +13,8 @@ GRANT EXECUTE ON FUNCTION
     queue.pop, queue.pop_as, queue.register_processor, queue.unregister_processor,
     queue.status, queue.result, queue.resubmit, queue.resubmit_all, queue.cancel,
     queue.schedule, queue.unschedule, queue.next_runs, queue.schedule_rows,
+    queue.history, queue.cancel_all, queue.reprioritize, queue.reprioritize_all, queue.move, queue.move_all,
+    queue.run_now, queue.run_now_all,
     queue.overview_rows, queue.activity_rows, queue.error_rows
     TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE queue.wait, queue.run TO PUBLIC;

@@ -42,6 +42,17 @@ pub enum Error {
         queue: String,
         id: i64,
     },
+    /// A job that waits for others of its queue cannot leave it.
+    WaitsForOthers {
+        queue: String,
+        id: i64,
+    },
+    /// A job would wait for one that does not come before it.
+    AfterNotBefore {
+        queue: String,
+        id: i64,
+        after: i64,
+    },
     /// The attempt is the last that can be counted.
     NoAttemptLeft {
         queue: String,
@@ -209,6 +220,16 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("queue \"{queue}\" has never issued job id {id}"),
                 Some("The id may belong to another queue.".into()),
+            ),
+            Error::WaitsForOthers { queue, id } => (
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("job {id} of queue \"{queue}\" waits for other jobs of that queue"),
+                Some("It can be moved once it does not wait for them any more.".into()),
+            ),
+            Error::AfterNotBefore { queue, id, after } => (
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("job {id} of queue \"{queue}\" cannot wait for job {after}: after in a circle"),
+                Some("A job waits for jobs with lower ids than its own only.".into()),
             ),
             Error::NoAttemptLeft { queue, id } => (
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,

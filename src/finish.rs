@@ -14,6 +14,10 @@ pub fn put(queue: &Queue, moves: Vec<Move>) {
     drop(gone);
 }
 
+/// Jobs that this transaction has taken off the queue for good without their having been done: expired error
+/// rows, and what was moved to another queue.
+pub fn removed(_queue: &Queue, _taken: &[Taken]) {}
+
 /// A job that was done well.
 pub fn done(job: &Taken, result: Option<String>) -> Move<'_> {
     Move { run_at: None, result, ..Move::to("done", job) }

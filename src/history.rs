@@ -1,10 +1,11 @@
 //! What is left of a job: failures and their retries, results, and bringing error rows back.
 
+use crate::admin::{self, Condition};
 use crate::claim::{self, Move, Taken};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::failure::Failure;
 use crate::pg::time::{self, Micros};
-use crate::pg::{Oid, catalog, parse, role, spi};
+use crate::pg::{Oid, catalog, role, spi};
 use crate::queue::statements::Which;
 use crate::queue::{self, Queue};
 use crate::run::outcome::{self, Backoff, Outcome};
@@ -128,14 +129,8 @@ fn resubmit(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
 #[pg_extern(sql = false)]
 fn resubmit_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
     let oid = required("queue", queue)?;
-    spi::connect(|| {
-        let queue = queue::open_owned(oid)?.locked()?;
-        let condition = condition.unwrap_or("true");
-        if !parse::is_one_expression(condition) {
-            return Err(Error::NotOneExpression("condition".into()).into());
-        }
-        let taken = claim::take_failed_where(&queue, condition);
-        renew(&queue, &taken)?;
-        Ok(taken.len() as i64)
+    queue::open_owned(oid)?;
+    admin::each(oid, &["failed"], &Condition::of(condition)?, &mut |queue, _, taken| {
+        Ok(renew(queue, &taken)?)
     })
 }

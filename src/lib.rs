@@ -5,11 +5,13 @@
 //! meanwhile. All unsafe code is in [`pg`]. What users call is declared, documented and granted in sql/.
 #![deny(unsafe_code)]
 
+pub mod admin;
 pub mod claim;
 pub mod enqueue;
 pub mod error;
 pub mod finish;
 pub mod history;
+pub mod kept;
 pub mod lease;
 pub mod pg;
 pub mod queue;
@@ -35,7 +37,8 @@ extension_sql_file!("../sql/07_process.sql", name = "process", requires = ["take
 extension_sql_file!("../sql/08_see.sql", name = "see", requires = ["process"]);
 extension_sql_file!("../sql/09_upkeep.sql", name = "upkeep", requires = ["see"]);
 extension_sql_file!("../sql/09_schedules.sql", name = "schedules", requires = ["upkeep"]);
-extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["schedules"]);
+extension_sql_file!("../sql/13_admin.sql", name = "admin", requires = ["upkeep"]);
+extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["schedules", "admin"]);
 
 /// Called when the library is loaded: by the postmaster if preloaded, else by each session that uses it.
 #[pg_guard]

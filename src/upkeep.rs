@@ -38,7 +38,7 @@ const MOST_FAILURES: usize = 100;
 /// With more rows than this that cannot be moved, the rest of their kind waits, too.
 const MOST_PASSED_OVER: usize = 100_000;
 
-const KINDS: [Which; 3] = [Which::Due, Which::Expired, Which::Old];
+const KINDS: [Which; 4] = [Which::Due, Which::Expired, Which::Old, Which::OldFailed];
 
 /// The rows that this session found it cannot move, of each kind, for a while. Kept with what is known of
 /// the queue: when the table is altered, which may be the remedy, they are tried again at once.
@@ -177,6 +177,7 @@ fn keep_up(queue: &Queue, kind: usize, unmovable: &mut Vec<Unmovable>) -> Step {
 fn time_of(queue: &Queue, which: Which) -> Option<Micros> {
     match which {
         Which::Old => queue.options.keep_done.map(|keep| time::now().saturating_sub(keep)),
+        Which::OldFailed => queue.options.keep_failed.map(|keep| time::now().saturating_sub(keep)),
         _ => Some(time::now()),
     }
 }
@@ -186,6 +187,10 @@ fn move_part(queue: &Queue, which: Which, args: &[spi::Arg]) -> usize {
     let moves: Vec<Move> = match which {
         Which::Due => taken.iter().map(|job| Move::to("ready", job)).collect(),
         Which::Expired => taken.iter().map(|job| returned(queue, job)).collect(),
+        Which::OldFailed => {
+            finish::removed(queue, &taken);
+            Vec::new()
+        }
         _ => Vec::new(),
     };
     finish::put(queue, moves);
@@ -265,11 +270,19 @@ pub fn earliest(queue: &Queue) -> Micros {
             KINDS[number - 1].state()
         )
     };
-    let sql =
-        format!("SELECT {}, {}, {}", first(1, "run_at"), first(2, "lease_until"), first(3, "finished_at"));
+    let sql = format!(
+        "SELECT {}, {}, {}, {}",
+        first(1, "run_at"),
+        first(2, "lease_until"),
+        first(3, "finished_at"),
+        first(4, "finished_at")
+    );
     let args = passed_over.ids.each_ref().map(|ids| spi::arg(ids.clone()));
     let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
     let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
-    let forgotten = queue.options.keep_done.map_or(NEVER, |keep| at(3).saturating_add(keep));
-    at(1).min(at(2)).min(forgotten).min(passed_over.until).min(tick::next_due(queue))
+    let forgotten =
+        |keep: Option<Micros>, first: Micros| keep.map_or(NEVER, |keep| first.saturating_add(keep));
+    let (done, failed) =
+        (forgotten(queue.options.keep_done, at(3)), forgotten(queue.options.keep_failed, at(4)));
+    at(1).min(at(2)).min(done).min(failed).min(passed_over.until).min(tick::next_due(queue))
 }

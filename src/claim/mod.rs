@@ -18,7 +18,7 @@ use crate::pg::spi::{self, Arg, Rows};
 use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, Oid, catalog, role, trigger};
 use crate::queue::Queue;
-use crate::queue::statements::{self, Which};
+use crate::queue::statements::{self, Part, Which};
 use crate::wake;
 use floor::Keys;
 use pgrx::pg_sys;
@@ -70,7 +70,7 @@ impl From<Row> for Taken {
 /// Takes rows; must be called inside `spi::connect`.
 pub fn take(queue: &Queue, which: Which, args: &[Arg]) -> Vec<Taken> {
     let types: &[pg_sys::Oid] = match which {
-        Which::Due | Which::Expired | Which::Old => &TIMED,
+        Which::Due | Which::Expired | Which::Old | Which::OldFailed => &TIMED,
         _ => &[pg_sys::INT8OID],
     };
     let keys = if which.state() == "ready" { floor::ALL } else { floor::NONE };
@@ -127,9 +127,25 @@ pub fn extend_lease(queue: &Queue, id: i64, attempt: i32, until: Micros) -> bool
     extended
 }
 
-/// Takes the failed rows for which a checked expression is true.
-pub fn take_failed_where(queue: &Queue, condition: &str) -> Vec<Taken> {
-    take_with(queue, statements::take_failed_where(queue, condition), &[], &[], floor::NONE, false)
+/// Takes the first rows of a part, with ids above `after` up to `last`, for which a checked expression is true.
+pub fn take_where(
+    queue: &Queue,
+    part: Part,
+    condition: &str,
+    after: i64,
+    last: i64,
+    most: i64,
+) -> Vec<Taken> {
+    let args = [spi::arg(after), spi::arg(last), spi::arg(most)];
+    let keys = if part.state == "ready" { floor::ALL } else { floor::NONE };
+    take_with(
+        queue,
+        statements::take_where(queue, part, condition),
+        &[pg_sys::INT8OID; 3],
+        &args,
+        keys,
+        false,
+    )
 }
 
 /// `keys`: from where on a rollback may bring back ready rows. `for_caller`: where row security applies

@@ -173,11 +173,13 @@ fn announce(queue: &Queue, moves: &[Move], keys: &floor::Keys) {
     if *keys != floor::NONE {
         wake::enqueued(queue.oid, keys);
     }
-    let kept_until = queue.options.keep_done.map(|keep| time::now().saturating_add(keep));
+    let until = |keep: Option<Micros>| keep.map(|keep| time::now().saturating_add(keep));
+    let (done_until, failed_until) = (until(queue.options.keep_done), until(queue.options.keep_failed));
     let due = moves.iter().filter_map(|m| match m.state {
         "scheduled" => m.run_at,
         "running" => m.lease_until,
-        "done" => kept_until,
+        "done" => done_until,
+        "failed" => failed_until,
         _ => None,
     });
     if let Some(earliest) = due.min() {

@@ -42,6 +42,8 @@ pub struct More {
     pub correlation_id: Option<String>,
     pub topic: Option<String>,
     pub keep_result: bool,
+    /// The failures it has had on another queue, as jsonb.
+    pub errors: Option<Datum>,
 }
 
 /// The arguments of `enqueue` from this one on make up the header.
@@ -113,6 +115,7 @@ impl More {
             correlation_id,
             topic: None,
             keep_result: false,
+            errors: None,
         })))
     }
 }

@@ -30,7 +30,7 @@ pub fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i6
     Ok(ids)
 }
 
-const TYPES: [Oid; 12] = [
+const TYPES: [Oid; 13] = [
     pg_sys::JSONBOID,
     pg_sys::INT4OID,
     pg_sys::TIMESTAMPTZOID,
@@ -43,6 +43,7 @@ const TYPES: [Oid; 12] = [
     pg_sys::TEXTOID,
     pg_sys::TEXTOID,
     pg_sys::BOOLOID,
+    pg_sys::JSONBOID,
 ];
 /// Those of a header without `more`.
 const FEW: usize = 5;
@@ -68,6 +69,7 @@ fn header_args(header: &Header) -> Vec<Arg> {
             spi::arg(more.correlation_id.as_deref()),
             spi::arg(more.topic.as_deref()),
             spi::arg(more.keep_result.then_some(true)),
+            more.errors,
         ]);
     }
     args
@@ -78,8 +80,8 @@ fn header_columns(header: &Header) -> (&'static str, &'static str) {
     match header.more {
         None => ("priority, run_at, key, max_attempts", "coalesce($2, 5), $3, $4, $5"),
         Some(_) => (
-            "priority, run_at, key, max_attempts, group_key, once, after, after_failure, correlation_id, topic, keep_result",
-            "coalesce($2, 5), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12",
+            "priority, run_at, key, max_attempts, group_key, once, after, after_failure, correlation_id, topic, keep_result, errors",
+            "coalesce($2, 5), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13",
         ),
     }
 }

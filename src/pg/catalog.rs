@@ -211,6 +211,12 @@ pub fn relation_by_name(name: &str) -> Oid {
     }
 }
 
+/// The number of a column of a table, 0 if it has none of this name.
+pub fn column_number(relation: Oid, name: &CStr) -> i16 {
+    // SAFETY: a syscache lookup.
+    unsafe { pg_sys::get_attnum(relation, name.as_ptr()) }
+}
+
 /// The row type of a table.
 pub fn row_type_of(relation: Oid) -> Oid {
     // SAFETY: a syscache lookup.

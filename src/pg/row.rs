@@ -1,6 +1,7 @@
 //! Looking into a row that is a value, without taking it apart.
 
-use super::Datum;
+use super::insert::Desc;
+use super::{Datum, Oid};
 use pgrx::pg_sys;
 
 /// Has the row, a value of a composite type, something in any of these columns? Numbers count from 1. False
@@ -54,4 +55,33 @@ pub(super) unsafe fn any_filled_of(header: *const pg_sys::HeapTupleHeaderData, n
             place < columns as usize && (!has_nulls || *bits.add(place / 8) & (1 << (place % 8)) != 0)
         })
     }
+}
+
+/// A column of a row of this type.
+pub fn column(row: Datum, row_type: Oid, number: i16) -> Option<Datum> {
+    let desc = Desc::of(row_type);
+    let (values, nulls) = columns(row, &desc);
+    let place = usize::try_from(number).ok()?.checked_sub(1)?;
+    (!*nulls.get(place)?).then(|| values[place])
+}
+
+/// The row with another value in one of its columns.
+pub fn with_column(row: Datum, row_type: Oid, number: i16, value: Option<Datum>) -> Datum {
+    let desc = Desc::of(row_type);
+    let (mut values, mut nulls) = columns(row, &desc);
+    let place = number as usize - 1;
+    nulls[place] = value.is_none();
+    values[place] = value.unwrap_or(Datum::from(0));
+    // SAFETY: as many values and marks as the description has columns; the result is a copy.
+    unsafe {
+        let tuple = pg_sys::heap_form_tuple(desc.raw(), values.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::heap_copy_tuple_as_datum(tuple, desc.raw())
+    }
+}
+
+fn columns(row: Datum, desc: &Desc) -> (Vec<Datum>, Vec<bool>) {
+    let mut values = vec![Datum::from(0); desc.columns()];
+    let mut nulls = vec![true; desc.columns()];
+    desc.read(row, &mut values, &mut nulls);
+    (values, nulls)
 }

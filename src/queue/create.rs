@@ -187,6 +187,8 @@ fn change(oid: Oid, work: impl FnOnce(&Queue)) -> SqlResult<()> {
         cache::announce(oid);
         wake::configuration_changed();
         wake::enqueued(oid, &floor::NONE);
+        // What is kept may be kept for less long from now on.
+        wake::due(oid, 0);
         Ok(())
     })
 }

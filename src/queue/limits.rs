@@ -120,6 +120,16 @@ pub fn check_after_failure(word: Option<&str>) -> Result<(), OutOfRange> {
     check_word("after_failure", word, &["fail", "release"])
 }
 
+/// A state in which a job that has ended is kept.
+pub fn check_ended_state(state: Option<&str>) -> Result<(), OutOfRange> {
+    check_word("state", state, &["done", "failed"])
+}
+
+/// A state from which a job can be moved to another queue.
+pub fn check_movable_state(state: &str) -> Result<(), OutOfRange> {
+    check_word("states", Some(state), &["ready", "scheduled", "blocked", "failed"])
+}
+
 fn check_word(name: &str, word: Option<&str>, words: &[&str]) -> Result<(), OutOfRange> {
     match word {
         Some(word) if !words.contains(&word) => {
@@ -228,5 +238,9 @@ mod tests {
         assert!(check_priority(Some(10)).is_err());
         assert!(check_priority(Some(-1)).is_err());
         assert!(check_priority(Some(9)).is_ok());
+        assert!(check_ended_state(Some("ready")).is_err());
+        assert!(check_ended_state(None).is_ok());
+        assert!(check_movable_state("running").is_err());
+        assert!(check_movable_state("failed").is_ok());
     }
 }

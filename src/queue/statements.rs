@@ -20,6 +20,8 @@ pub enum Which {
     Expired,
     /// Up to $1 done rows that finished before $2, but for those with ids $3.
     Old,
+    /// The same of failed rows.
+    OldFailed,
     /// The ready row with id $1, unless somebody else has it.
     ReadyJob,
     /// The failed row with id $1.
@@ -39,7 +41,7 @@ impl Which {
             Which::Due | Which::ScheduledJob => "scheduled",
             Which::Expired | Which::RunningJob => "running",
             Which::BlockedJob => "blocked",
-            Which::FailedJob => "failed",
+            Which::FailedJob | Which::OldFailed => "failed",
             Which::Old => "done",
         }
     }
@@ -55,7 +57,7 @@ impl Which {
             Which::Expired => Some(
                 "AND c.lease_until <= $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.lease_until LIMIT $1",
             ),
-            Which::Old => Some(
+            Which::Old | Which::OldFailed => Some(
                 "AND c.finished_at < $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.finished_at LIMIT $1",
             ),
             // The priority is spelled out so that the one index, which begins with it, serves.
@@ -114,15 +116,60 @@ pub fn take_leases(queue: &Queue) -> String {
     )
 }
 
-/// Takes the failed rows a condition over the queue's columns is true for.
-pub fn take_failed_where(queue: &Queue, condition: &str) -> String {
-    let (table, row) = (&queue.table, &queue.alias);
+/// The part of a queue that a condition is asked of at a time: a state, and of the ready rows one priority,
+/// so that their index gives them in the order of their ids.
+#[derive(Clone, Copy)]
+pub struct Part {
+    pub state: &'static str,
+    pub priority: Option<i16>,
+}
+
+/// Rows of a part with ids above $1 up to $2 that a condition over the queue's columns is true for, the first
+/// $3 of them by id. The queue's name stands for the row, as in a statement of the user's own.
+fn rows_where(queue: &Queue, part: Part, condition: &str, columns: &str) -> String {
+    let name = quoted(&queue.name);
+    let priority = part.priority.map(|p| format!(" AND {name}.priority = {p}::smallint")).unwrap_or_default();
     format!(
-        "DELETE FROM {table} AS {row} WHERE {row}.state = 'failed' AND {row}.ctid = ANY (ARRAY(
-             SELECT {name}.ctid FROM {table} AS {name} WHERE {name}.state = 'failed' AND ({condition}\n)
-             FOR UPDATE SKIP LOCKED)) {}",
-        taken(row),
-        name = quoted(&queue.name),
+        "SELECT {columns} FROM {table} AS {name} WHERE {name}.state = '{state}'{priority}
+             AND {name}.id > $1 AND {name}.id <= $2 AND ({condition}\n) ORDER BY {name}.id LIMIT $3",
+        table = queue.table,
+        state = part.state,
+    )
+}
+
+/// Takes such rows, but for those that somebody else is just changing.
+pub fn take_where(queue: &Queue, part: Part, condition: &str) -> String {
+    let (table, row, state) = (&queue.table, &queue.alias, part.state);
+    let rows = rows_where(queue, part, condition, &format!("{}.ctid", quoted(&queue.name)));
+    format!(
+        "DELETE FROM {table} AS {row} WHERE {row}.state = '{state}'
+             AND {row}.ctid = ANY (ARRAY({rows} FOR UPDATE SKIP LOCKED)) {}",
+        taken(row)
+    )
+}
+
+/// The ids of such rows, whoever is changing them.
+pub fn ids_where(queue: &Queue, part: Part, condition: &str) -> String {
+    rows_where(queue, part, condition, &format!("{}.id", quoted(&queue.name)))
+}
+
+/// The highest id in a part.
+pub fn last_of(queue: &Queue, part: Part) -> String {
+    let priority = part.priority.map(|p| format!(" AND priority = {p}::smallint")).unwrap_or_default();
+    format!(
+        "SELECT id FROM {} WHERE state = '{}'{priority} ORDER BY id DESC LIMIT 1",
+        queue.table, part.state
+    )
+}
+
+/// $1: rows. Each as a payload that holds the queue's own columns, and what of the header goes with a job to
+/// another queue.
+pub fn contents(queue: &Queue) -> String {
+    let settable: Vec<Column> = queue.settable().cloned().collect();
+    let payload = payload_with(&settable);
+    format!(
+        "SELECT {payload}, (p.j).key, (p.j).group_key, (p.j).once, (p.j).correlation_id, (p.j).topic, (p.j).errors
+         FROM (SELECT pg_catalog.unnest($1) AS j) p"
     )
 }
 
@@ -169,11 +216,7 @@ pub fn put(queue: &Queue, returning: bool) -> String {
 
 /// $1: rows. The rows as `queue.job`, own columns folded into the payload; then a lease for each ($2).
 pub fn as_jobs(queue: &Queue) -> String {
-    let payload = if queue.is_typed() {
-        format!("coalesce((p.j).payload, '{{}}'::pg_catalog.jsonb) || {}", own_columns_as_object(queue))
-    } else {
-        "(p.j).payload".to_string()
-    };
+    let payload = payload_with(&queue.columns);
     format!(
         "SELECT (p.j).id, '{oid}'::pg_catalog.oid::pg_catalog.regclass, (p.j).priority::integer, (p.j).run_at,
                 (p.j).attempt, coalesce((p.j).max_attempts, {max_attempts}), (p.j).key, (p.j).group_key,
@@ -184,9 +227,16 @@ pub fn as_jobs(queue: &Queue) -> String {
     )
 }
 
-/// The queue's own columns as one object. A call takes at most a hundred arguments, so a wide queue is
-/// built in parts.
-fn own_columns_as_object(queue: &Queue) -> String {
+/// The payload with these columns folded in.
+fn payload_with(columns: &[Column]) -> String {
+    if columns.is_empty() {
+        return "(p.j).payload".into();
+    }
+    format!("coalesce((p.j).payload, '{{}}'::pg_catalog.jsonb) || {}", as_object(columns))
+}
+
+/// Columns as one object. A call takes at most a hundred arguments, so a wide queue is built in parts.
+fn as_object(columns: &[Column]) -> String {
     const MOST_PAIRS: usize = 50;
     let object = |part: &[Column]| {
         let pairs: Vec<String> = part
@@ -195,7 +245,7 @@ fn own_columns_as_object(queue: &Queue) -> String {
             .collect();
         format!("pg_catalog.jsonb_build_object({})", pairs.join(", "))
     };
-    queue.columns.chunks(MOST_PAIRS).map(object).collect::<Vec<_>>().join(" || ")
+    columns.chunks(MOST_PAIRS).map(object).collect::<Vec<_>>().join(" || ")
 }
 
 /// Removes all rows of a state that nobody else is just taking.

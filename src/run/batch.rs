@@ -53,9 +53,11 @@ impl Report {
 pub trait Observer {
     fn claimed(&mut self, queue: &Queue, processor: &Processor, jobs: &[Taken]);
     fn starting(&mut self, job: &Taken);
-    /// The job that an admin cancelled, if any.
-    fn cancelled(&self) -> Option<i64>;
-    /// The cancelled job had finished when the interrupt came.
+    /// Did an admin cancel this job?
+    fn is_cancelled(&self, id: i64) -> bool;
+    /// Did an admin cancel any?
+    fn any_cancelled(&self) -> bool;
+    /// The cancelled jobs had finished when the interrupt came.
     fn forget_cancelled(&mut self);
     /// Are interrupts meant for the job that runs? In a client's session they are meant for its CALL.
     fn owns_interrupts(&self) -> bool;
@@ -69,8 +71,11 @@ pub struct Unobserved {
 impl Observer for Unobserved {
     fn claimed(&mut self, _: &Queue, _: &Processor, _: &[Taken]) {}
     fn starting(&mut self, _: &Taken) {}
-    fn cancelled(&self) -> Option<i64> {
-        None
+    fn is_cancelled(&self, _: i64) -> bool {
+        false
+    }
+    fn any_cancelled(&self) -> bool {
+        false
     }
     fn forget_cancelled(&mut self) {}
     fn owns_interrupts(&self) -> bool {
@@ -137,7 +142,7 @@ impl Batch<'_> {
             if self.subtransactions >= MOST_SUBTRANSACTIONS {
                 return;
             }
-            if self.observer.cancelled() == Some(self.jobs[start].id) {
+            if self.observer.is_cancelled(self.jobs[start].id) {
                 self.endings[start] = Ending::Cancelled;
                 start += 1;
                 continue;
@@ -169,7 +174,7 @@ impl Batch<'_> {
                 if let Some(next) = chunk.get(count) {
                     observer.starting(next);
                     interrupt::check();
-                    if observer.cancelled() == Some(next.id) {
+                    if observer.is_cancelled(next.id) {
                         ereport!(
                             ERROR,
                             PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
@@ -202,8 +207,8 @@ impl Batch<'_> {
 
     /// Deals with a failed chunk; returns where to go on.
     fn after(&mut self, start: usize, end: usize, finished: usize, failure: Failure) -> usize {
-        if let (true, Some(cancelled)) = (failure.is_cancel(), self.observer.cancelled()) {
-            return match (start..end).find(|i| self.jobs[*i].id == cancelled) {
+        if failure.is_cancel() && self.observer.any_cancelled() {
+            return match (start..end).find(|i| self.observer.is_cancelled(self.jobs[*i].id)) {
                 Some(index) => {
                     // The rest of the chunk is run without it.
                     self.endings[index] = Ending::Cancelled;

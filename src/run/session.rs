@@ -78,8 +78,11 @@ impl Observer for Noting<'_> {
     fn starting(&mut self, job: &Taken) {
         self.inner.starting(job);
     }
-    fn cancelled(&self) -> Option<i64> {
-        self.inner.cancelled()
+    fn is_cancelled(&self, id: i64) -> bool {
+        self.inner.is_cancelled(id)
+    }
+    fn any_cancelled(&self) -> bool {
+        self.inner.any_cancelled()
     }
     fn forget_cancelled(&mut self) {
         self.inner.forget_cancelled();
@@ -195,7 +198,7 @@ fn run_failed(
     failure: &Failure,
     observer: &mut dyn Observer,
 ) -> Result<Report, Failure> {
-    let cancelled = failure.is_cancel() && observer.cancelled() == Some(id);
+    let cancelled = failure.is_cancel() && observer.is_cancelled(id);
     session.transaction(|| match queue::open(queue).and_then(Queue::locked) {
         Ok(queue) => batch::fail(&queue, id, failure, cancelled),
         Err(_) => Report::default(),

@@ -116,8 +116,33 @@ pub struct WorkerSlot {
     pub since: AtomicI64,
     pub done: AtomicU64,
     pub failed: AtomicU64,
-    /// The job that an admin wants stopped.
-    pub cancel: AtomicI64,
+    /// The jobs that admins want stopped.
+    pub cancels: Cancels,
+}
+
+/// Jobs to be stopped, some of which a worker may have in its batch. No job has the id 0.
+#[repr(C)]
+pub struct Cancels([AtomicI64; 128]);
+
+impl Cancels {
+    /// False if there is no room for it.
+    pub fn add(&self, id: i64) -> bool {
+        self.has(id) || self.0.iter().any(|place| place.compare_exchange(0, id, SeqCst, SeqCst).is_ok())
+    }
+
+    pub fn has(&self, id: i64) -> bool {
+        self.0.iter().map(|place| place.load(SeqCst)).take_while(|known| *known != 0).any(|known| known == id)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0[0].load(SeqCst) == 0
+    }
+
+    /// Whoever adds one meanwhile may find it gone, or kept for the next batch, which does not have the job.
+    pub fn clear(&self) {
+        // From the end: a list has no gaps.
+        self.0.iter().rev().filter(|place| place.load(SeqCst) != 0).for_each(|place| place.store(0, SeqCst));
+    }
 }
 
 /// A session in `CALL queue.wait`.
@@ -284,7 +309,7 @@ impl WorkerSlot {
         self.batch.store(0, SeqCst);
         self.done.store(0, SeqCst);
         self.failed.store(0, SeqCst);
-        self.cancel.store(0, SeqCst);
+        self.cancels.clear();
     }
 
     /// Gives the place back.

@@ -19,7 +19,7 @@ pub struct Watching {
 
 impl Watching {
     pub fn new(slot: &'static WorkerSlot, named: bool) -> Watching {
-        slot.cancel.store(0, SeqCst);
+        slot.cancels.clear();
         Watching { slot, named }
     }
 }
@@ -50,15 +50,16 @@ impl Observer for Watching {
         self.slot.job.store(job.id, SeqCst);
     }
 
-    fn cancelled(&self) -> Option<i64> {
-        match self.slot.cancel.load(SeqCst) {
-            0 => None,
-            id => Some(id),
-        }
+    fn is_cancelled(&self, id: i64) -> bool {
+        self.slot.cancels.has(id)
+    }
+
+    fn any_cancelled(&self) -> bool {
+        !self.slot.cancels.is_empty()
     }
 
     fn forget_cancelled(&mut self) {
-        self.slot.cancel.store(0, SeqCst);
+        self.slot.cancels.clear();
     }
 
     fn owns_interrupts(&self) -> bool {
