@@ -40,7 +40,7 @@ CREATE FUNCTION queue.move(queue regclass, id bigint, to_queue regclass)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'move_job_wrapper';
 COMMENT ON FUNCTION queue.move IS
 'Takes a waiting job or an error row off the queue and enqueues it on another one; returns its id there, or null when it is not waiting or failed, or a worker or client has it.
-The queue''s own columns and the payload go over as one payload, whose fields fill the other queue''s columns of the same names, as in enqueue. priority, run_at, key, group_key, max_attempts, once, correlation_id, topic and the list of errors go with it; attempts are counted anew. For jobs that wait for it (after) it is gone. A job that itself waits for others cannot be moved (55000).
+The queue''s own columns and the payload go over as one payload, whose fields fill the other queue''s columns of the same names, as in enqueue. priority, run_at, key, group_key, max_attempts, once, correlation_id, topic and the list of errors go with it, but an error row starts at once; attempts are counted anew. For jobs that wait for it (after) it is gone. A job that itself waits for others cannot be moved (55000).
 Errors: 42809, 22004, 22023 the same queue or an id that was never issued, 55000, and those of enqueue. Who: the owner of the queue who has INSERT on the other one.';
 
 CREATE FUNCTION queue.move_all(queue regclass, to_queue regclass, condition text DEFAULT NULL, states text[] DEFAULT '{ready,scheduled,blocked}')

@@ -1,5 +1,6 @@
 //! The end of an attempt: what it sets off besides the job's own move.
 
+use crate::after;
 use crate::claim::{self, Move, Taken};
 use crate::pg::row;
 use crate::queue::Queue;
@@ -8,6 +9,8 @@ use crate::queue::layout::Col;
 /// Puts jobs where their attempts have brought them: `done`, `failed`, `scheduled` for a retry, or back.
 /// What is done goes away unless it is to be kept. Must be called inside `spi::connect`.
 pub fn put(queue: &Queue, moves: Vec<Move>) {
+    let ended = moves.iter().filter(|m| matches!(m.state, "done" | "failed"));
+    after::notes::ended(queue.oid, ended.map(|m| m.job.id));
     let (kept, gone): (Vec<Move>, Vec<Move>) =
         moves.into_iter().partition(|m| m.state != "done" || is_kept(queue, m.job));
     claim::put(queue, &kept);
@@ -16,7 +19,14 @@ pub fn put(queue: &Queue, moves: Vec<Move>) {
 
 /// Jobs that this transaction has taken off the queue for good without their having been done: expired error
 /// rows, and what was moved to another queue.
-pub fn removed(_queue: &Queue, _taken: &[Taken]) {}
+pub fn removed(queue: &Queue, taken: &[Taken]) {
+    after::notes::ended(queue.oid, taken.iter().map(|job| job.id));
+}
+
+/// Jobs that a client has taken for good: done, as soon as it commits.
+pub fn popped(queue: &Queue, taken: &[Taken]) {
+    after::notes::ended(queue.oid, taken.iter().map(|job| job.id));
+}
 
 /// A job that was done well.
 pub fn done(job: &Taken, result: Option<String>) -> Move<'_> {

@@ -1,6 +1,7 @@
 //! What is left of a job: failures and their retries, results, and bringing error rows back.
 
 use crate::admin::{self, Condition};
+use crate::after;
 use crate::claim::{self, Move, Taken};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::failure::Failure;
@@ -98,15 +99,17 @@ pub fn next_attempt(queue: &Queue, job: &Taken) -> Result<i32, Error> {
 
 /// Failed jobs begin anew: the attempt goes on counting, so that an old lease stays fenced off.
 fn renew(queue: &Queue, taken: &[Taken]) -> Result<(), Error> {
-    let renewed = |job| -> Result<Move, Error> {
+    let taken = after::again(queue, taken);
+    let renewed = |(job, state)| -> Result<Move, Error> {
         Ok(Move {
             attempt: next_attempt(queue, job)?,
             max_attempts: Some(job.attempt.saturating_add(queue.options.max_attempts)),
             run_at: None,
-            ..Move::to("ready", job)
+            ..Move::to(state, job)
         })
     };
-    claim::put(queue, &taken.iter().map(renewed).collect::<Result<Vec<_>, _>>()?);
+    let taken = taken.iter().map(|(job, state)| (job, *state));
+    claim::put(queue, &taken.map(renewed).collect::<Result<Vec<_>, _>>()?);
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod admin;
+pub mod after;
 pub mod claim;
 pub mod enqueue;
 pub mod error;

@@ -8,21 +8,23 @@
 //! A row that cannot be moved (it violates a constraint added with NOT VALID, a trigger of the user's
 //! refuses it) is passed over for a while; all others move.
 
+mod stuck;
+
+use crate::after::look;
 use crate::claim::{self, Move, Taken};
 use crate::pg::failure::{Failure, in_subtransaction};
 use crate::pg::time::{self, Micros};
-use crate::pg::{Oid, role, shmem, spi};
+use crate::pg::{role, shmem, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
 use crate::schedule::tick;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
-use crate::{finish, history};
-use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
-use pgrx::prelude::*;
-use std::cell::RefCell;
-use std::collections::HashMap;
+use crate::{after, finish, history};
+use pgrx::pg_sys::panic::ErrorReportable;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
+use stuck::{Unmovable, complain};
 
 /// Most rows moved by one kind of upkeep in one transaction.
 const STEP: i64 = 1000;
@@ -38,7 +40,9 @@ const MOST_FAILURES: usize = 100;
 /// With more rows than this that cannot be moved, the rest of their kind waits, too.
 const MOST_PASSED_OVER: usize = 100_000;
 
-const KINDS: [Which; 4] = [Which::Due, Which::Expired, Which::Old, Which::OldFailed];
+const KINDS: [Which; 5] = [Which::Due, Which::Expired, Which::Old, Which::OldFailed, Which::Waiting];
+/// The place of the last, whose rows are found in another way than by their time.
+const WAITING: usize = 4;
 
 /// The rows that this session found it cannot move, of each kind, for a while. Kept with what is known of
 /// the queue: when the table is altered, which may be the remedy, they are tried again at once.
@@ -79,12 +83,15 @@ pub struct Step {
     pub more: bool,
 }
 
-/// A row that could not be moved, and why.
-struct Unmovable {
-    id: i64,
-    kind: usize,
-    failure: Failure,
+impl Step {
+    fn add(&mut self, other: Step) {
+        self.moved += other.moved;
+        self.more |= other.more;
+    }
 }
+
+/// The waiting jobs that are to be moved, with the job that each fails because of.
+type Verdicts = BTreeMap<i64, Option<i64>>;
 
 /// Does a bounded step. Must be called inside `spi::connect`.
 pub fn step(queue: &Queue) -> Step {
@@ -99,18 +106,16 @@ pub fn step(queue: &Queue) -> Step {
     }
     let mut unmovable = Vec::new();
     let mut step = Step::default();
-    for kind in 0..KINDS.len() {
-        let Step { moved, more } = keep_up(queue, kind, &mut unmovable);
-        step.moved += moved;
-        step.more |= more;
+    for kind in 0..WAITING {
+        step.add(keep_up(queue, kind, &Verdicts::new(), &mut unmovable));
     }
+    // The last: the others may have moved some among them.
+    let more_waiting = free_waiting(queue, &mut step, &mut unmovable);
     complain(queue, slot, &unmovable);
-    let Step { moved, more } = tick::fire_due(queue);
-    step.moved += moved;
-    step.more |= more;
+    step.add(tick::fire_due(queue));
     if let Some(slot) = slot {
         let next = if step.more { 0 } else { next_due(queue) };
-        let stuck = next <= time::now() && step.moved == 0;
+        let stuck = next <= time::now() && step.moved == 0 && !more_waiting;
         guard.0 = None;
         slot.due_at(if stuck { time::now() + PAUSE } else { next });
         // It may have gone to sleep while no time was set.
@@ -119,6 +124,25 @@ pub fn step(queue: &Queue) -> Step {
         }
     }
     step
+}
+
+/// Moves waiting jobs that need not wait any more. Says whether there are more to look at now.
+fn free_waiting(queue: &Queue, step: &mut Step, unmovable: &mut Vec<Unmovable>) -> bool {
+    if queue.passed_over.borrow().ids[WAITING].is_empty() {
+        look::try_stuck(queue.oid);
+    }
+    let looked = look::look(queue);
+    let freed = keep_up(queue, WAITING, &looked.verdicts, unmovable);
+    if unmovable.iter().any(|row| row.kind == WAITING) {
+        look::leave_stuck(queue.oid);
+    }
+    let passed_over = queue.passed_over.borrow().ids[WAITING].len();
+    if freed.moved + passed_over < looked.verdicts.len() {
+        look::look_again(queue.oid);
+    }
+    step.add(freed);
+    step.more |= looked.more;
+    looked.more
 }
 
 /// Puts the due time back if a step does not come to its end.
@@ -134,7 +158,10 @@ impl Drop for Unfinished {
 
 /// Moves what is due of one kind, all at once; if that fails, in smaller and smaller parts, until the row
 /// that cannot be moved is alone in one.
-fn keep_up(queue: &Queue, kind: usize, unmovable: &mut Vec<Unmovable>) -> Step {
+fn keep_up(queue: &Queue, kind: usize, verdicts: &Verdicts, unmovable: &mut Vec<Unmovable>) -> Step {
+    if kind == WAITING && verdicts.is_empty() {
+        return Step::default();
+    }
     let Some(before) = time_of(queue, KINDS[kind]) else { return Step::default() };
     let mut part = queue.passed_over.borrow().parts[kind];
     let (mut moved, mut kept, mut failures) = (0, 0, 0);
@@ -146,8 +173,14 @@ fn keep_up(queue: &Queue, kind: usize, unmovable: &mut Vec<Unmovable>) -> Step {
         if ids.len() >= MOST_PASSED_OVER {
             break false;
         }
-        let args = |most: i64| [spi::arg(most), time::to_arg(Some(before)), spi::arg(ids.clone())];
-        match in_subtransaction(|| move_part(queue, KINDS[kind], &args(part))) {
+        let args = |most: i64| {
+            let mut args = vec![spi::arg(most), time::to_arg(Some(before)), spi::arg(ids.clone())];
+            if kind == WAITING {
+                args.push(spi::arg(verdicts.keys().copied().collect::<Vec<i64>>()));
+            }
+            args
+        };
+        match in_subtransaction(|| move_part(queue, KINDS[kind], &args(part), verdicts)) {
             Ok(count) => {
                 moved += count;
                 kept += 1;
@@ -182,14 +215,23 @@ fn time_of(queue: &Queue, which: Which) -> Option<Micros> {
     }
 }
 
-fn move_part(queue: &Queue, which: Which, args: &[spi::Arg]) -> usize {
-    let taken = claim::take(queue, which, args);
+fn move_part(queue: &Queue, which: Which, args: &[spi::Arg], verdicts: &Verdicts) -> usize {
+    let mut taken = claim::take(queue, which, args);
+    if which == Which::Waiting {
+        let failed = |job: &Taken| verdicts.get(&job.id).copied().flatten();
+        taken.iter_mut().filter(|job| failed(job).is_none()).for_each(|job| *job = after::freed(queue, job));
+    }
+    let now = time::now();
     let moves: Vec<Move> = match which {
-        Which::Due => taken.iter().map(|job| Move::to("ready", job)).collect(),
+        Which::Due => taken.iter().map(|job| after::due(queue, job)).collect(),
         Which::Expired => taken.iter().map(|job| returned(queue, job)).collect(),
         Which::OldFailed => {
             finish::removed(queue, &taken);
             Vec::new()
+        }
+        Which::Waiting => {
+            let failed = |job: &Taken| verdicts.get(&job.id).copied().flatten();
+            taken.iter().map(|job| after::verdict(job, failed(job), now)).collect()
         }
         _ => Vec::new(),
     };
@@ -204,51 +246,6 @@ fn returned<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
         retry if retry.state == "scheduled" => Move { state: "ready", run_at: None, ..retry },
         failed => failed,
     }
-}
-
-thread_local! {
-    /// Without shared memory: until when nothing is said again, of each queue.
-    static TOLD: RefCell<HashMap<Oid, Micros>> = RefCell::new(HashMap::new());
-}
-
-/// Says which jobs cannot be moved, once in a while for all sessions together.
-fn complain(queue: &Queue, slot: Option<&QueueSlot>, unmovable: &[Unmovable]) {
-    const MOST_NAMED: usize = 10;
-    let Some(Unmovable { kind, failure, .. }) = unmovable.first() else { return };
-    let now = time::now();
-    let quiet_until = match slot {
-        // Only one of those who find the time over sets it anew.
-        Some(slot) => slot
-            .quiet_until
-            .fetch_update(SeqCst, SeqCst, |until| (until <= now).then_some(now + BACK_OFF))
-            .unwrap_or_else(|until| until),
-        None => TOLD.with(|told| {
-            let until = told.borrow().get(&queue.oid).copied().unwrap_or(0);
-            if until <= now {
-                told.borrow_mut().insert(queue.oid, now + BACK_OFF);
-            }
-            until
-        }),
-    };
-    if quiet_until > now {
-        return;
-    }
-    let ids: Vec<String> = unmovable.iter().take(MOST_NAMED).map(|row| row.id.to_string()).collect();
-    let others = match unmovable.len().saturating_sub(MOST_NAMED) {
-        0 => String::new(),
-        count => format!(" and {count} more"),
-    };
-    let what = format!(
-        "queue \"{}\": cannot move job {}{others} out of state {}: {} (SQLSTATE {})",
-        queue.name,
-        ids.join(", "),
-        KINDS[*kind].state(),
-        failure.message,
-        failure.sqlstate
-    );
-    ErrorReport::new(PgSqlErrorCode::ERRCODE_WARNING, what, "queue_ext")
-        .set_hint("The other jobs go on. This is tried again after a minute, or when the table was altered.")
-        .report(PgLogLevel::WARNING);
 }
 
 /// When the next row of any kind becomes due, or those passed over are tried again.
@@ -271,18 +268,26 @@ pub fn earliest(queue: &Queue) -> Micros {
         )
     };
     let sql = format!(
-        "SELECT {}, {}, {}, {}",
+        "SELECT {}, {}, {}, {},
+                (SELECT true FROM {} WHERE state = 'blocked' AND after IS NOT NULL ORDER BY id LIMIT 1)",
         first(1, "run_at"),
         first(2, "lease_until"),
         first(3, "finished_at"),
-        first(4, "finished_at")
+        first(4, "finished_at"),
+        queue.table
     );
     let args = passed_over.ids.each_ref().map(|ids| spi::arg(ids.clone()));
+    let slot = place(queue);
+    let added = slot.map(|slot| slot.waits.added_so_far());
     let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
+    let waiting = slot.zip(added).map_or(NEVER, |(slot, added)| {
+        slot.waits.seen(rows.get(0, 5).unwrap_or(false), added);
+        slot.waits.due()
+    });
     let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
     let forgotten =
         |keep: Option<Micros>, first: Micros| keep.map_or(NEVER, |keep| first.saturating_add(keep));
     let (done, failed) =
         (forgotten(queue.options.keep_done, at(3)), forgotten(queue.options.keep_failed, at(4)));
-    at(1).min(at(2)).min(done).min(failed).min(passed_over.until).min(tick::next_due(queue))
+    at(1).min(at(2)).min(waiting).min(done).min(failed).min(passed_over.until).min(tick::next_due(queue))
 }

@@ -5,6 +5,7 @@
 //! abort callbacks then only touch atomics and latches: they neither allocate, look up nor raise.
 //! No NOTIFY, whose global lock would queue up all enqueueing commits.
 
+use crate::after::notes;
 use crate::claim::floor::{self, Keys};
 use crate::claim::native;
 use crate::pg::time::Micros;
@@ -133,7 +134,7 @@ pub fn configuration_changed() {
     NOTES.with_borrow_mut(|notes| notes.changed = true);
 }
 
-fn register() {
+pub fn register() {
     xact::on_end(xact::EndActions { committed, aborted, prepared, subtransaction_aborted });
 }
 
@@ -182,11 +183,13 @@ fn note(queue: Oid, change: impl FnOnce(&mut Note)) {
 }
 
 fn committed() {
+    notes::committed();
     finish(|note| (note.enqueued, note.on_commit), true);
 }
 
 fn aborted() {
     native::abandon();
+    notes::aborted();
     finish(|note| (note.taken, note.back()), false);
 }
 
@@ -198,12 +201,14 @@ fn prepared() {
         floor::include_all(&mut keys, &note.back());
         (note.enqueued || note.taken, keys)
     };
+    notes::prepared();
     finish(both, false);
 }
 
 /// A claim inside the aborted part is undone at once. Waking too often is harmless.
 fn subtransaction_aborted() {
     native::abandon();
+    notes::subtransaction_aborted();
     let Some(shared) = shmem::get() else { return };
     let _ = NOTES.try_with(|notes| {
         let Ok(mut notes) = notes.try_borrow_mut() else { return };

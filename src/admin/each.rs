@@ -114,5 +114,5 @@ pub fn held(
             ids.extend((0..rows.len()).filter_map(|row| rows.get::<i64>(row, 1)));
         });
     }
-    Ok(if ids.is_empty() { 0 } else { work(&queue, &ids) as i64 })
+    Ok(if ids.is_empty() { 0 } else { spi::connect(|| work(&queue, &ids)) as i64 })
 }

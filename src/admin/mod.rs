@@ -9,6 +9,7 @@
 mod each;
 mod transfer;
 
+use crate::after;
 use crate::claim::{self, Move, Taken};
 use crate::error::{SqlResult, required};
 use crate::finish;
@@ -85,9 +86,9 @@ fn reprioritize_all(queue: Option<Oid>, priority: Option<i32>, condition: Option
     })
 }
 
-/// A scheduled job, as it may start at once.
-fn at_once(job: &Taken) -> Move<'_> {
-    Move { run_at: None, ..Move::to("ready", job) }
+/// A scheduled job, as it may start at once, or as soon as those have ended that it waits for.
+fn at_once<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
+    Move { run_at: None, ..after::due(queue, job) }
 }
 
 /// `queue.run_now`
@@ -98,7 +99,7 @@ fn run_now(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
         let queue = queue::open_owned(oid)?.locked()?;
         let taken = take(&queue, id, &["scheduled"])?;
         if let Some((_, job)) = &taken {
-            finish::put(&queue, vec![at_once(job)]);
+            finish::put(&queue, vec![at_once(&queue, job)]);
         }
         Ok(taken.is_some())
     })
@@ -109,7 +110,7 @@ fn run_now(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
 fn run_now_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
     let oid = required("queue", queue)?;
     each(oid, &["scheduled"], &Condition::of(condition)?, &mut |queue, _, taken| {
-        finish::put(queue, taken.iter().map(at_once).collect());
+        finish::put(queue, taken.iter().map(|job| at_once(queue, job)).collect());
         Ok(())
     })
 }

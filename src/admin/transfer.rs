@@ -26,7 +26,7 @@ fn move_job(queue: Option<Oid>, id: Option<i64>, to_queue: Option<Oid>) -> SqlRe
         if state == "blocked" && row::any_filled(job.row, &[after]) {
             return Err(Error::WaitsForOthers { queue: queue.name.clone(), id }.into());
         }
-        Ok(transfer(&queue, &[job], target)?.into_iter().next())
+        Ok(transfer(&queue, state, &[job], target)?.into_iter().next())
     })
 }
 
@@ -50,7 +50,9 @@ fn move_all(
     let condition = Condition::of(condition)?.and("state <> 'blocked' OR after IS NULL");
     let queue = queue::open_owned(oid)?;
     let target = open_target(&queue, target)?;
-    each(oid, &states, &condition, &mut |queue, _, taken| transfer(queue, &taken, target).map(drop))
+    each(oid, &states, &condition, &mut |queue, state, taken| {
+        transfer(queue, state, &taken, target).map(drop)
+    })
 }
 
 /// The other queue, if the caller may put jobs on it.
@@ -62,8 +64,8 @@ fn open_target(queue: &Queue, target: Oid) -> Result<Oid, Error> {
     Ok(target)
 }
 
-/// Enqueues taken jobs, and returns their new ids.
-fn transfer(queue: &Queue, taken: &[Taken], target: Oid) -> SqlResult<Vec<i64>> {
+/// Enqueues jobs taken out of this state, and returns their new ids. Error rows start at once, as if resubmitted.
+fn transfer(queue: &Queue, state: &str, taken: &[Taken], target: Oid) -> SqlResult<Vec<i64>> {
     if taken.is_empty() {
         return Ok(Vec::new());
     }
@@ -80,7 +82,7 @@ fn transfer(queue: &Queue, taken: &[Taken], target: Oid) -> SqlResult<Vec<i64>> 
         let text = |column| contents.get::<String>(place, column);
         let header = Header {
             priority: Some(job.priority),
-            run_at: job.run_at.filter(|at| *at > started),
+            run_at: job.run_at.filter(|at| *at > started && state != "failed"),
             key: text(2),
             max_attempts: job.max_attempts,
             more: Some(Box::new(More {

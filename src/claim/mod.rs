@@ -19,7 +19,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, Oid, catalog, role, trigger};
 use crate::queue::Queue;
 use crate::queue::statements::{self, Part, Which};
-use crate::wake;
+use crate::{after, wake};
 use floor::Keys;
 use pgrx::pg_sys;
 pub use put::{Move, Returning, put, put_returning};
@@ -69,21 +69,25 @@ impl From<Row> for Taken {
 
 /// Takes rows; must be called inside `spi::connect`.
 pub fn take(queue: &Queue, which: Which, args: &[Arg]) -> Vec<Taken> {
-    let types: &[pg_sys::Oid] = match which {
-        Which::Due | Which::Expired | Which::Old | Which::OldFailed => &TIMED,
-        _ => &[pg_sys::INT8OID],
-    };
     let keys = if which.state() == "ready" { floor::ALL } else { floor::NONE };
-    take_with(queue, statements::take(queue, which), types, args, keys, which == Which::Next)
+    take_with(queue, statements::take(queue, which), types_of(which), args, keys, which == Which::Next)
 }
 
-const TIMED: [Oid; 3] = [pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID];
+fn types_of(which: Which) -> &'static [Oid] {
+    const UPKEEP: [Oid; 4] =
+        [pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID];
+    match which {
+        Which::Due | Which::Expired | Which::Old | Which::OldFailed => &UPKEEP[..3],
+        Which::Waiting => &UPKEEP,
+        _ => &[pg_sys::INT8OID],
+    }
+}
 
 /// The id of the first row that a take for a time would find.
 pub fn first(queue: &Queue, which: Which, args: &[Arg]) -> Option<i64> {
     let rows = role::as_role(queue.owner, || {
         let _order = role::Planner::by_index();
-        queue.plan(statements::find(queue, which), &TIMED).execute(args)
+        queue.plan(statements::find(queue, which), types_of(which)).execute(args)
     });
     (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
 }
@@ -277,6 +281,7 @@ pub fn times(list: impl Iterator<Item = Option<Micros>>) -> Vec<Option<pgrx::dat
 
 /// Removes all rows of a state that nobody else is just taking, and says how many.
 pub fn remove_all(queue: &Queue, state: &str) -> i64 {
+    after::notes::ended_some(queue.oid);
     wake::taken(queue.oid, if state == "ready" { &floor::ALL } else { &floor::NONE });
     role::as_role(queue.owner, || {
         let _moving = Moving::within(queue.oid);

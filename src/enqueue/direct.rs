@@ -5,14 +5,14 @@ use crate::claim::floor;
 use crate::error::Error;
 use crate::pg::feed::Row;
 use crate::pg::insert::{Inserter, Target};
-use crate::pg::spi::{Arg, Plan};
+use crate::pg::spi::{self, Arg, Plan};
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::Firing;
 use crate::pg::{Datum, catalog};
 use crate::queue::layout::{Col, Layout};
 use crate::queue::limits::{check_max_attempts, check_priority};
 use crate::queue::{self, Queue};
-use crate::wake;
+use crate::{after, wake};
 use pgrx::IntoDatum;
 
 /// Runs an INSERT into the queue, and tells `on_id` the id of each new job, in order. False, with nothing
@@ -58,8 +58,9 @@ fn into_sink(
         queue,
         layout,
         ready: Inserter::open(ready),
-        scheduled: None,
-        states: ["ready", "scheduled"].map(|state| state.into_datum()),
+        others: [None, None, None],
+        states: STATES.map(|state| state.into_datum()),
+        lowest: i64::MAX,
         started: time::transaction_start(),
         keys: floor::NONE,
         due: None,
@@ -77,14 +78,21 @@ fn into_sink(
     Ok(fed)
 }
 
+/// Where a new job goes; the values of the column `state`.
+const STATES: [&str; 3] = ["ready", "scheduled", "blocked"];
+const READY: usize = 0;
+const SCHEDULED: usize = 1;
+const BLOCKED: usize = 2;
+
 struct Sink<'a> {
     queue: &'a Queue,
     layout: &'a Layout,
     ready: Inserter,
     /// Opened for the first row that is not to start yet. The queue's lock, held by then, keeps it in place.
-    scheduled: Option<Inserter>,
-    /// Values of the column `state`.
-    states: [Option<Datum>; 2],
+    others: [Option<Inserter>; STATES.len()],
+    states: [Option<Datum>; STATES.len()],
+    /// The lowest id put so far, which nobody sees yet.
+    lowest: i64,
     started: Micros,
     keys: floor::Keys,
     due: Option<Micros>,
@@ -101,37 +109,66 @@ impl Sink<'_> {
         let id = row.column(self.layout.number(Col::Id)).map_or(0, |value| value.value() as i64);
         let run_at = row.column(self.layout.number(Col::RunAt)).map(|value| value.value() as Micros);
         let later = run_at.filter(|at| *at > self.started);
-        let state = self.states[usize::from(later.is_some())];
-        let inserter = match later {
-            None => &mut self.ready,
-            Some(at) => {
-                self.due = Some(self.due.map_or(at, |due| due.min(at)));
-                if self.scheduled.is_none() {
-                    let target = self
-                        .layout
-                        .partition("scheduled")
-                        .and_then(|partition| Target::open(self.queue.oid, partition))
-                        .ok_or_else(|| Error::ChangedMeanwhile(self.queue.name.clone()))?;
-                    self.scheduled = Some(Inserter::open(target));
-                }
-                self.scheduled.as_mut().ok_or_else(|| Error::ChangedMeanwhile(self.queue.name.clone()))?
-            }
+        let after = row.column(self.layout.number(Col::After));
+        let waits_for = after.map(|after| self.waits_for(row, id, after)).transpose()?;
+        let place = match (&waits_for, later) {
+            (Some(ids), _) if !ids.is_empty() => BLOCKED,
+            (_, Some(_)) => SCHEDULED,
+            _ => READY,
         };
-        inserter.add(None, |cells| {
+        let state = self.states[place];
+        let waits_for_none = waits_for.is_some_and(|ids| ids.is_empty());
+        let after_column = self.layout.number(Col::After);
+        let state_column = self.layout.number(Col::State);
+        self.inserter(place)?.add(None, |cells| {
             cells.copy_all(row.values, row.nulls);
-            cells.set(self.layout.number(Col::State), state);
+            cells.set(state_column, state);
+            if waits_for_none {
+                cells.set(after_column, None);
+            }
         });
-        if later.is_none() {
-            floor::include(&mut self.keys, i32::from(priority), id);
+        self.lowest = self.lowest.min(id);
+        match (place, later) {
+            (READY, _) => floor::include(&mut self.keys, i32::from(priority), id),
+            (SCHEDULED, Some(at)) => self.due = Some(self.due.map_or(at, |due| due.min(at))),
+            _ => {}
         }
         Ok(id)
     }
 
+    /// The jobs that a row with something in `after` has to wait for.
+    fn waits_for(&self, row: &Row, id: i64, after: Datum) -> Result<Vec<i64>, Error> {
+        let text = |column| row.column(self.layout.number(column)).and_then(spi::text_of);
+        let ids = if text(Col::State).as_deref() == Some(STATES[BLOCKED]) {
+            // Looked at already, for all rows of the statement.
+            let ids = after::ids_in(after).unwrap_or_default();
+            after::check_order(self.queue, &ids, id)?;
+            ids
+        } else {
+            let wish = after::Wish { id, after, after_failure: text(Col::AfterFailure) };
+            after::wish(self.queue, &wish, self.lowest)?
+        };
+        if !ids.is_empty() {
+            after::notes::added(self.queue.oid, &ids);
+        }
+        Ok(ids)
+    }
+
+    fn inserter(&mut self, place: usize) -> Result<&mut Inserter, Error> {
+        if place == READY {
+            return Ok(&mut self.ready);
+        }
+        if self.others[place].is_none() {
+            let partition = self.layout.partition(STATES[place]);
+            let target = partition.and_then(|partition| Target::open(self.queue.oid, partition));
+            self.others[place] = target.map(Inserter::open);
+        }
+        self.others[place].as_mut().ok_or_else(|| Error::ChangedMeanwhile(self.queue.name.clone()))
+    }
+
     fn finish(self) {
         self.ready.finish();
-        if let Some(scheduled) = self.scheduled {
-            scheduled.finish();
-        }
+        self.others.into_iter().flatten().for_each(Inserter::finish);
         if self.keys != floor::NONE {
             wake::enqueued(self.queue.oid, &self.keys);
         }

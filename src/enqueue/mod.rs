@@ -21,7 +21,7 @@ use crate::raw_function;
 use pgrx::prelude::*;
 
 /// What a caller may say about a job besides its content.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Header {
     pub priority: Option<i32>,
     pub run_at: Option<Micros>,
@@ -31,7 +31,7 @@ pub struct Header {
 }
 
 /// What few jobs have.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct More {
     pub on_conflict: Option<OnConflict>,
     pub group_key: Option<String>,
@@ -73,8 +73,17 @@ impl Header {
         Ok(Header { priority, run_at, key, max_attempts, more })
     }
 
+    /// The jobs that have to end first.
+    fn waits_for(&self) -> Option<&[i64]> {
+        self.more.as_ref()?.after.as_deref()
+    }
+
     fn state(&self) -> &'static str {
-        if self.run_at.is_some() { "scheduled" } else { "ready" }
+        match self {
+            _ if self.waits_for().is_some() => "blocked",
+            Header { run_at: Some(_), .. } => "scheduled",
+            _ => "ready",
+        }
     }
 }
 

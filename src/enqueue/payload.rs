@@ -6,7 +6,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::spi::{self, Arg, Plan};
 use crate::pg::{Datum, Oid, array, catalog, role, xact};
 use crate::queue::{self, Column, HEADER, Queue, quoted};
-use crate::{settings, wake};
+use crate::{after, settings, wake};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -15,6 +15,8 @@ pub fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i6
     let queue = queue::open(oid)?;
     queue.require(catalog::INSERT, "INSERT")?;
     xact::require_writable(c"INSERT");
+    let settled = after::settle(&queue, header)?;
+    let header = settled.as_ref().unwrap_or(header);
     for payload in payloads {
         check_payload(&queue, *payload)?;
     }
@@ -94,7 +96,9 @@ fn insert_simply(
     header: &Header,
     ids: &mut Vec<i64>,
 ) -> SqlResult<bool> {
-    let Some(mask) = mask(queue, columns) else { return Ok(false) };
+    let Some(mask) = mask(queue, columns).filter(|_| header.waits_for().is_none()) else {
+        return Ok(false);
+    };
     let place = (mask, header.run_at.is_some(), header.more.is_some());
     let known = queue.enqueue_plans.borrow().get(&place).cloned();
     let plan = match known {
@@ -172,9 +176,13 @@ fn insert_alike(
     args.push(spi::arg(taken.clone()));
     let _any = claim::ChoosingState::within(queue.oid);
     queue.plan(insert_statement(queue, columns, header, true), &types).execute(&args);
-    match header.run_at {
-        Some(at) => wake::due(queue.oid, at),
-        None => {
+    match (header.waits_for(), header.run_at) {
+        (Some(ids), _) => {
+            after::check_order(queue, ids, taken.iter().copied().min().unwrap_or(0))?;
+            after::notes::added(queue.oid, ids);
+        }
+        (None, Some(at)) => wake::due(queue.oid, at),
+        (None, None) => {
             // A trigger of the user's may give a row another priority.
             let lowest = taken.iter().copied().min().unwrap_or(floor::TOP).max(floor::BOTTOM);
             wake::enqueued(queue.oid, &[lowest; floor::PRIORITIES]);

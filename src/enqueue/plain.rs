@@ -8,7 +8,7 @@ use crate::pg::trigger::{self, Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role, spi};
 use crate::queue::limits::{check_max_attempts, check_priority};
 use crate::queue::statements;
-use crate::{queue, raw_function, wake};
+use crate::{after, queue, raw_function, wake};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -40,8 +40,12 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
         Event::Update => {
             wake::enqueued(oid, &floor::ALL);
             wake::taken(oid, &floor::ALL);
+            after::notes::ended_some(oid);
         }
-        _ => wake::taken(oid, &floor::ALL),
+        _ => {
+            wake::taken(oid, &floor::ALL);
+            after::notes::ended_some(oid);
+        }
     }
     Ok(call.no_row())
 }
@@ -77,11 +81,12 @@ fn needs_check_row(call: &Call) -> SqlResult<Datum> {
     let later = call.datum(1).is_some_and(|at| at.value() as Micros > time::transaction_start());
     let priority = call.datum(2).map_or(0, |value| value.value() as i16);
     let max_attempts = call.datum(3).map_or(1, |value| value.value() as i32);
-    Ok(Datum::from(of_old_id || later || !(0..=9).contains(&priority) || max_attempts < 1))
+    let waits = call.datum(5).is_some();
+    Ok(Datum::from(of_old_id || later || waits || !(0..=9).contains(&priority) || max_attempts < 1))
 }
 
-/// `queue.check_ready`: for a ready row that is out of range, whose id was chosen, or whose time has not
-/// come. A row cannot be
+/// `queue.check_ready`: for a ready row that is out of range, whose id was chosen, whose time has not come,
+/// or that waits for others. A row cannot be
 /// routed to another partition by a BEFORE trigger; moved here, in the same statement, nobody else ever
 /// sees it as ready, and INSERT … RETURNING still returns it.
 fn check_ready_row(call: &Call) -> SqlResult<Datum> {
@@ -101,7 +106,14 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         floor::include(&mut keys, priority.unwrap_or(0), firing.new_column(c"id").unwrap_or(floor::BOTTOM));
         wake::enqueued(oid, &keys);
         let run_at: Option<TimestampWithTimeZone> = firing.new_column(c"run_at");
-        if run_at.is_none_or(|at| Micros::from(at) <= time::transaction_start()) {
+        let later = run_at.is_some_and(|at| Micros::from(at) > time::transaction_start());
+        let wish = firing.new_datum(c"after").map(|after| after::Wish {
+            id: firing.new_column(c"id").unwrap_or(floor::BOTTOM),
+            after,
+            after_failure: firing.new_column(c"after_failure"),
+        });
+        let waits_for = wish.map(|wish| after::wish(&queue, &wish, i64::MAX)).transpose()?;
+        if !later && waits_for.is_none() {
             return Ok(call.no_row());
         }
         let sql = statements::take_inserted(&queue);
@@ -109,7 +121,15 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
             let _moving = claim::Moving::within(oid);
             claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(firing.new_row_ctid())]))
         });
-        claim::put(&queue, &taken.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
+        let waits_for = waits_for.unwrap_or_default();
+        if !waits_for.is_empty() {
+            after::notes::added(oid, &waits_for);
+            claim::put(&queue, &taken.iter().map(|job| Move::to("blocked", job)).collect::<Vec<_>>());
+            return Ok(call.no_row());
+        }
+        let taken: Vec<_> = taken.iter().map(|job| after::freed(&queue, job)).collect();
+        let state = if later { "scheduled" } else { "ready" };
+        claim::put(&queue, &taken.iter().map(|job| Move::to(state, job)).collect::<Vec<_>>());
         Ok(call.no_row())
     })
 }

@@ -106,8 +106,12 @@ pub fn statement(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<String
         values.push(priority.to_string());
     }
     if let Some(delay) = &spec.delay {
-        columns.extend(["state".into(), "run_at".into()]);
-        values.push("'scheduled'".into());
+        // A row that is to wait for others begins among the ready ones, whose trigger says where it goes.
+        if !spec.set.contains_key("after") {
+            columns.push("state".into());
+            values.push("'scheduled'".into());
+        }
+        columns.push("run_at".into());
         values.push(format!("now() + {}::interval", pgrx::spi::quote_literal(delay)));
     }
     let mut conditions: Vec<String> = spec.condition.iter().map(|c| format!("({c}\n)")).collect();

@@ -99,6 +99,8 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
             let leased = claim::put_returning(&queue, &moves, returning);
             drop(moves);
             taken.iter_mut().zip(leased).for_each(|(job, row)| job.row = row);
+        } else {
+            finish::popped(&queue, &taken);
         }
         match form {
             Form::Row => taken.iter().for_each(|job| sink.put_row(job.row)),

@@ -98,3 +98,10 @@ pub fn jsonb_elements(array: Datum) -> Option<Vec<Datum>> {
         (0..count as usize).map(|i| (!*nulls.add(i)).then(|| detoasted(*elements.add(i)))).collect()
     }
 }
+
+/// The elements of a bigint[], which is not null.
+pub fn bigints(array: Datum) -> Vec<Option<i64>> {
+    use pgrx::FromDatum;
+    // SAFETY: not null, and of the type that is read.
+    unsafe { Vec::<Option<i64>>::from_datum(array, false) }.unwrap_or_default()
+}

@@ -211,6 +211,17 @@ pub fn relation_by_name(name: &str) -> Oid {
     }
 }
 
+/// Has a table never had a row since it was last emptied by TRUNCATE or VACUUM? The caller has it locked.
+pub fn has_no_pages(relation: Oid) -> bool {
+    // SAFETY: opened for reading its size, and closed; its lock stays until the transaction ends.
+    unsafe {
+        let open = pg_sys::table_open(relation, pg_sys::AccessShareLock as i32);
+        let pages = pg_sys::RelationGetNumberOfBlocksInFork(open, pg_sys::ForkNumber::MAIN_FORKNUM);
+        pg_sys::table_close(open, pg_sys::NoLock as i32);
+        pages == 0
+    }
+}
+
 /// The number of a column of a table, 0 if it has none of this name.
 pub fn column_number(relation: Oid, name: &CStr) -> i16 {
     // SAFETY: a syscache lookup.

@@ -95,7 +95,7 @@ impl Open {
         }
     }
 
-    /// Has no index an expression or a condition, or defers its check?
+    /// Has no index an expression, or a condition other than that a column is filled, or defers its check?
     pub fn indexes_plain_columns_only(&self) -> bool {
         // SAFETY: the list is a copy; each index is closed again.
         unsafe {
@@ -107,7 +107,7 @@ impl Open {
                 !form.indisexclusion
                     && form.indimmediate
                     && pg_sys::RelationGetIndexExpressions(index.relation).is_null()
-                    && pg_sys::RelationGetIndexPredicate(index.relation).is_null()
+                    && is_plain_condition(pg_sys::RelationGetIndexPredicate(index.relation))
             })
         }
     }
@@ -132,6 +132,24 @@ impl Open {
     pub fn check_may_delete(&self) {
         // SAFETY: an open relation.
         unsafe { pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_DELETE) };
+    }
+}
+
+/// None, or one that asks whether a column is null, which runs no code.
+///
+/// # Safety
+/// A list of expressions, or null.
+unsafe fn is_plain_condition(conditions: *mut pg_sys::List) -> bool {
+    // SAFETY: by the contract above; node tags tell what the nodes are.
+    unsafe {
+        if conditions.is_null() {
+            return true;
+        }
+        let node = (*(*conditions).elements).ptr_value.cast::<pg_sys::NullTest>();
+        (*conditions).length == 1
+            && (*node).xpr.type_ == pg_sys::NodeTag::T_NullTest
+            && (*(*node).arg).type_ == pg_sys::NodeTag::T_Var
+            && !(*node).argisrow
     }
 }
 

@@ -141,6 +141,17 @@ impl Planner {
         before
     }
 
+    /// Rows are found through an index that gives them in no order.
+    pub fn by_bitmap() -> Planner {
+        let before = Planner::now();
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::enable_seqscan = false;
+            pg_sys::enable_bitmapscan = true;
+        }
+        before
+    }
+
     /// Two transition tables are joined by hashing, never row by row.
     pub fn without_nested_loops() -> Planner {
         let before = Planner::now();

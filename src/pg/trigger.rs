@@ -138,6 +138,19 @@ impl<'a> Firing<'a> {
         }
     }
 
+    /// The same as it is.
+    pub fn new_datum(&self, name: &CStr) -> Option<Datum> {
+        // SAFETY: as for `new_column`.
+        unsafe {
+            let desc = (*self.data.tg_relation).rd_att;
+            let number = pg_sys::SPI_fnumber(desc, name.as_ptr());
+            let mut is_null = true;
+            let value =
+                (number > 0).then(|| pg_sys::SPI_getbinval(self.new_tuple(), desc, number, &mut is_null));
+            value.filter(|_| !is_null)
+        }
+    }
+
     /// What a BEFORE ROW trigger returns to let the row pass.
     pub fn unchanged_row(&self) -> Datum {
         Datum::from(self.data.tg_trigtuple)

@@ -116,6 +116,16 @@ pub fn check_on_conflict(word: Option<&str>, allow_none: bool) -> Result<(), Out
     check_word("on_conflict", word, if allow_none { &words } else { &words[..5] })
 }
 
+/// Most jobs that one job waits for.
+pub const MOST_AFTER: usize = 10_000;
+
+pub fn check_after(count: usize) -> Result<(), OutOfRange> {
+    if count > MOST_AFTER {
+        return Err(OutOfRange::new(format!("after must have at most {MOST_AFTER} ids")));
+    }
+    Ok(())
+}
+
 pub fn check_after_failure(word: Option<&str>) -> Result<(), OutOfRange> {
     check_word("after_failure", word, &["fail", "release"])
 }
@@ -240,6 +250,8 @@ mod tests {
         assert!(check_priority(Some(9)).is_ok());
         assert!(check_ended_state(Some("ready")).is_err());
         assert!(check_ended_state(None).is_ok());
+        assert!(check_after(MOST_AFTER).is_ok());
+        assert!(check_after(MOST_AFTER + 1).is_err());
         assert!(check_movable_state("running").is_err());
         assert!(check_movable_state("failed").is_ok());
     }

@@ -22,6 +22,8 @@ pub enum Which {
     Old,
     /// The same of failed rows.
     OldFailed,
+    /// Up to $1 blocked rows with ids $4 that have others to wait for, but for those with ids $3.
+    Waiting,
     /// The ready row with id $1, unless somebody else has it.
     ReadyJob,
     /// The failed row with id $1.
@@ -40,7 +42,7 @@ impl Which {
             Which::Next | Which::ReadyJob => "ready",
             Which::Due | Which::ScheduledJob => "scheduled",
             Which::Expired | Which::RunningJob => "running",
-            Which::BlockedJob => "blocked",
+            Which::BlockedJob | Which::Waiting => "blocked",
             Which::FailedJob | Which::OldFailed => "failed",
             Which::Old => "done",
         }
@@ -59,6 +61,9 @@ impl Which {
             ),
             Which::Old | Which::OldFailed => Some(
                 "AND c.finished_at < $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.finished_at LIMIT $1",
+            ),
+            Which::Waiting => Some(
+                "AND c.after IS NOT NULL AND c.id = ANY ($4) AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.id LIMIT $1",
             ),
             // The priority is spelled out so that the one index, which begins with it, serves.
             Which::ReadyJob => {

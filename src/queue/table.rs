@@ -111,6 +111,13 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
     } {
         statements.push(format!("CREATE INDEX ON {partition} ({column})"));
     }
+    if state == "blocked" {
+        // Only for jobs that wait for others: who they are, and who waits for a job.
+        statements.push(format!("CREATE INDEX ON {partition} (id) WHERE after IS NOT NULL"));
+        statements.push(format!(
+            "CREATE INDEX ON {partition} USING gin (after) WITH (fastupdate = off) WHERE after IS NOT NULL"
+        ));
+    }
     for statement in &statements {
         spi::run(statement, &[], &[]);
     }

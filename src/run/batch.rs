@@ -14,6 +14,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
+use crate::worker::cancel::BY_ADMIN;
 use crate::{finish, settings};
 use pgrx::prelude::*;
 
@@ -175,11 +176,7 @@ impl Batch<'_> {
                     observer.starting(next);
                     interrupt::check();
                     if observer.is_cancelled(next.id) {
-                        ereport!(
-                            ERROR,
-                            PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
-                            "canceled by an administrator"
-                        );
+                        ereport!(ERROR, PgSqlErrorCode::ERRCODE_QUERY_CANCELED, BY_ADMIN);
                     }
                 }
             });
@@ -265,7 +262,7 @@ impl Batch<'_> {
                 }
                 Ending::Cancelled => {
                     report.failed += 1;
-                    moves.push(give_up(job, &Failure::new("57014", "canceled by an administrator")));
+                    moves.push(give_up(job, &Failure::new("57014", BY_ADMIN)));
                 }
             }
         }

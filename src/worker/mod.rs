@@ -13,6 +13,7 @@
 
 pub mod activity;
 pub mod cancel;
+mod cancels;
 pub mod careful;
 pub mod configuration;
 pub mod control;

@@ -1,5 +1,7 @@
 //! The entries of the shared structure: one for each database, queue, worker and waiting session.
 
+pub use super::cancels::Cancels;
+use crate::after::waits::Waits;
 use crate::claim::floor::Floors;
 use crate::claim::safety::Safety;
 use crate::pg::Oid;
@@ -90,6 +92,9 @@ pub struct QueueSlot {
     /// The table of ready rows that they are about.
     pub ready_table: AtomicU32,
     pub safety: Safety,
+    _waits: NewLine,
+    /// Jobs that wait for others.
+    pub waits: Waits,
     _rates: NewLine,
     pub done: Rate,
     pub failed: Rate,
@@ -118,31 +123,6 @@ pub struct WorkerSlot {
     pub failed: AtomicU64,
     /// The jobs that admins want stopped.
     pub cancels: Cancels,
-}
-
-/// Jobs to be stopped, some of which a worker may have in its batch. No job has the id 0.
-#[repr(C)]
-pub struct Cancels([AtomicI64; 128]);
-
-impl Cancels {
-    /// False if there is no room for it.
-    pub fn add(&self, id: i64) -> bool {
-        self.has(id) || self.0.iter().any(|place| place.compare_exchange(0, id, SeqCst, SeqCst).is_ok())
-    }
-
-    pub fn has(&self, id: i64) -> bool {
-        self.0.iter().map(|place| place.load(SeqCst)).take_while(|known| *known != 0).any(|known| known == id)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0[0].load(SeqCst) == 0
-    }
-
-    /// Whoever adds one meanwhile may find it gone, or kept for the next batch, which does not have the job.
-    pub fn clear(&self) {
-        // From the end: a list has no gaps.
-        self.0.iter().rev().filter(|place| place.load(SeqCst) != 0).for_each(|place| place.store(0, SeqCst));
-    }
 }
 
 /// A session in `CALL queue.wait`.
@@ -249,6 +229,7 @@ impl QueueSlot {
         self.floors.reset();
         self.ready_table.store(0, SeqCst);
         self.safety.reset();
+        self.waits.reset();
     }
 
     /// Does anybody run its jobs, as far as is known?

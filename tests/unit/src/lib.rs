@@ -20,3 +20,5 @@ mod object;
 mod outcome;
 #[path = "../../../src/enqueue/spec.rs"]
 mod spec;
+#[path = "../../../src/after/waits.rs"]
+mod waits;
