@@ -8,8 +8,8 @@ CREATE FUNCTION queue.enqueue(
 ) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'enqueue';
 COMMENT ON FUNCTION queue.enqueue IS
 'Puts a job on the queue and returns its id. It becomes visible when the caller commits.
-payload: fields named like the queue''s own columns fill those, the rest stays payload. priority: 0 to 9, default 5, lower first. run_at or delay: not before. key: what the job is about, at most 1000 bytes. on_conflict (the queue''s): what is done if a job with this key waits already. group_key: jobs of a group run one at a time, in the order of their ids. max_attempts: overrides the queue''s. once: after the job is done, its key is refused for so long. after: wait for the jobs with these ids; after_failure: when one of them fails, fail (the default) or release. correlation_id: of the request that the job belongs to.
-Errors: 42809 not a queue, 22023 an argument is out of range, 54000 payload over queue_ext.max_payload, and whatever the queue''s own constraints raise. Who: INSERT on the queue.';
+payload: fields named like the queue''s own columns fill those, the rest stays payload. priority: 0 to 9, default 5, lower first. run_at or delay: not before. key: what the job is about, at most 1000 bytes. on_conflict (the queue''s; none: keys are only stored): what is done if a job with this key waits already, also for its time or its retry. skip: it stands for both, and cannot start before this transaction ends. replace: it gets the new payload and typed columns, and keeps id and place. debounce: the new time, too. merge: it gets payload || new payload, and of the typed columns those that are not null. error: 23505. The id returned is then that of the waiting job. A job that has started does not count: the new one runs after it. group_key: jobs of a group run one at a time, in the order of their ids. max_attempts: overrides the queue''s. once: while a job with this key waits, runs or has failed, and for so long after it was done, nothing is enqueued and its id is returned (on_conflict error: 23505); queue.forget_key ends that. after: wait for the jobs with these ids; after_failure: when one of them fails, fail (the default) or release. correlation_id: of the request that the job belongs to.
+Errors: 42809 not a queue, 22023 an argument is out of range, 23505 on_conflict error, 54000 payload over queue_ext.max_payload, and whatever the queue''s own constraints raise. Who: INSERT on the queue.';
 
 CREATE FUNCTION queue.enqueue_many(
     queue regclass, payloads jsonb[], priority integer DEFAULT NULL,
@@ -24,11 +24,12 @@ CREATE FUNCTION queue.attach(
     source regclass, queue regclass, events text DEFAULT 'insert,update,delete',
     set jsonb DEFAULT NULL, condition text DEFAULT NULL, key text DEFAULT NULL,
     priority integer DEFAULT NULL, delay interval DEFAULT NULL,
-    columns text[] DEFAULT NULL, ignore_own boolean DEFAULT false, level text DEFAULT NULL
+    columns text[] DEFAULT NULL, ignore_own boolean DEFAULT false, level text DEFAULT NULL,
+    on_conflict text DEFAULT NULL
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'attach_wrapper';
 COMMENT ON FUNCTION queue.attach IS
 'From now on changes of the source table put jobs on the queue, in the same transaction.
-events: any of insert, update, delete. set: queue column or payload field (payload.name) → SQL expression over new and old, for example {"recipient": "new.email"}; without it the payload is {"operation", "table", "key", "row"}. condition: boolean expression; only rows for which it is true are enqueued. key: expression for the job''s key. priority 0 to 9 and delay as in enqueue. columns: an update counts only if one of these columns changed. ignore_own: changes made by this queue''s own processor do not enqueue again. level: row or statement; by default statement where Postgres allows it, so that a statement of many rows makes one bulk insert.
+events: any of insert, update, delete. set: queue column or payload field (payload.name) → SQL expression over new and old, for example {"recipient": "new.email"}; without it the payload is {"operation", "table", "key", "row"}. condition: boolean expression; only rows for which it is true are enqueued. key: expression for the job''s key; on_conflict (the queue''s): what is done if a job with this key waits already, see enqueue. priority 0 to 9 and delay as in enqueue. columns: an update counts only if one of these columns changed. ignore_own: changes made by this queue''s own processor do not enqueue again. level: row or statement; by default statement where Postgres allows it, so that a statement of many rows makes one bulk insert.
 Expressions are checked now, and run with the rights of the role that attaches, under search_path pg_catalog: qualify other names. The roles that change the source need no privilege on the queue.
 Errors: 42809 not a queue or not a table, 42703 unknown column, 42601 not a single expression, 42710 already attached, 42501. Who: the owner of the queue who also owns the source.';
 
@@ -39,7 +40,7 @@ COMMENT ON FUNCTION queue.detach IS 'Ends what attach began; jobs already enqueu
 CREATE FUNCTION queue.enqueue_from_trigger()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'enqueue_from_trigger';
 COMMENT ON FUNCTION queue.enqueue_from_trigger IS
-'Trigger function for a hand-written CREATE TRIGGER … AFTER …: EXECUTE FUNCTION queue.enqueue_from_trigger(''mail'', ''condition=new.total > 0'', ''set={"recipient": "new.email"}'', ''key=new.id'', ''priority=3'', ''delay=1 min'', ''columns=a,b'', ''ignore_own=true''). FOR EACH ROW, or FOR EACH STATEMENT with transition tables named new_rows and old_rows. Runs with the rights of the role that changes the table, which needs INSERT on the queue.';
+'Trigger function for a hand-written CREATE TRIGGER … AFTER …: EXECUTE FUNCTION queue.enqueue_from_trigger(''mail'', ''condition=new.total > 0'', ''set={"recipient": "new.email"}'', ''key=new.id'', ''on_conflict=skip'', ''priority=3'', ''delay=1 min'', ''columns=a,b'', ''ignore_own=true''). FOR EACH ROW, or FOR EACH STATEMENT with transition tables named new_rows and old_rows. Runs with the rights of the role that changes the table, which needs INSERT on the queue.';
 
 CREATE FUNCTION queue.enqueue_attached()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'enqueue_attached';
@@ -55,7 +56,7 @@ COMMENT ON FUNCTION queue.needs_check IS 'The condition of the row trigger of ev
 
 CREATE FUNCTION queue.check_ready()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'check_ready';
-COMMENT ON FUNCTION queue.check_ready IS 'Row trigger of every queue: a plain INSERT or COPY with a future run_at is put among the scheduled jobs before anyone sees it; a priority or max_attempts out of range is refused (22023)';
+COMMENT ON FUNCTION queue.check_ready IS 'Row trigger of every queue: a plain INSERT or COPY with a future run_at is put among the scheduled jobs before anyone sees it; a priority, max_attempts or key out of range is refused (22023), and a job with a key is coalesced as the queue''s on_conflict says';
 
 CREATE FUNCTION queue.check_moved()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'check_moved';

@@ -18,6 +18,8 @@ BEGIN
             EXECUTE format('DROP TRIGGER %I ON %s', feeding.tgname, feeding.source);
         END LOOP;
         DELETE FROM queue.attachments WHERE source = dropped;
+        DELETE FROM queue.keys WHERE queue = dropped;
+        DELETE FROM queue.done_keys WHERE queue = dropped;
         DELETE FROM queue.queues WHERE queue = dropped;
         IF FOUND THEN
             PERFORM queue.announce_change();

@@ -10,7 +10,7 @@ GRANT EXECUTE ON FUNCTION
     queue.enqueue, queue.enqueue_many, queue.attach, queue.detach,
     queue.enqueue_from_trigger, queue.enqueue_attached, queue.before_change, queue.needs_check, queue.check_ready, queue.check_moved,
     queue.dequeue, queue.dequeue_as, queue.ack, queue.ack_many, queue.nack, queue.snooze, queue.extend_lease,
-    queue.pop, queue.pop_as, queue.register_processor, queue.unregister_processor,
+    queue.forget_key, queue.pop, queue.pop_as, queue.register_processor, queue.unregister_processor,
     queue.status, queue.result, queue.resubmit, queue.resubmit_all, queue.cancel,
     queue.schedule, queue.unschedule, queue.next_runs, queue.schedule_rows,
     queue.history, queue.cancel_all, queue.reprioritize, queue.reprioritize_all, queue.move, queue.move_all,

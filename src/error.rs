@@ -53,6 +53,14 @@ pub enum Error {
         id: i64,
         after: i64,
     },
+    /// `on_conflict => 'error'`, and a job with the key waits, or was done.
+    KeyTaken {
+        queue: String,
+        key: String,
+        id: i64,
+    },
+    /// A job may stand for work that this transaction does not see.
+    StaleView(String),
     /// The attempt is the last that can be counted.
     NoAttemptLeft {
         queue: String,
@@ -230,6 +238,16 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("job {id} of queue \"{queue}\" cannot wait for job {after}: after in a circle"),
                 Some("A job waits for jobs with lower ids than its own only.".into()),
+            ),
+            Error::KeyTaken { queue, key, id } => (
+                Code::ERRCODE_UNIQUE_VIOLATION,
+                format!("key \"{key}\" of queue \"{queue}\" is taken by job {id}"),
+                Some("With another on_conflict the jobs coalesce: skip, replace, debounce or merge.".into()),
+            ),
+            Error::StaleView(queue) => (
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("jobs of queue \"{queue}\" that coalesce cannot be run in this isolation level"),
+                Some("Such a job may stand for work that this transaction's snapshot does not show: use READ COMMITTED, or dequeue and commit first.".into()),
             ),
             Error::NoAttemptLeft { queue, id } => (
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,

@@ -2,6 +2,7 @@
 
 use crate::after;
 use crate::claim::{self, Move, Taken};
+use crate::keys;
 use crate::pg::row;
 use crate::queue::Queue;
 use crate::queue::layout::Col;
@@ -11,6 +12,7 @@ use crate::queue::layout::Col;
 pub fn put(queue: &Queue, moves: Vec<Move>) {
     let ended = moves.iter().filter(|m| matches!(m.state, "done" | "failed"));
     after::notes::ended(queue.oid, ended.map(|m| m.job.id));
+    keys::ended(queue, &moves);
     let (kept, gone): (Vec<Move>, Vec<Move>) =
         moves.into_iter().partition(|m| m.state != "done" || is_kept(queue, m.job));
     claim::put(queue, &kept);

@@ -13,6 +13,7 @@ pub mod error;
 pub mod finish;
 pub mod history;
 pub mod kept;
+pub mod keys;
 pub mod lease;
 pub mod pg;
 pub mod queue;
@@ -38,8 +39,9 @@ extension_sql_file!("../sql/07_process.sql", name = "process", requires = ["take
 extension_sql_file!("../sql/08_see.sql", name = "see", requires = ["process"]);
 extension_sql_file!("../sql/09_upkeep.sql", name = "upkeep", requires = ["see"]);
 extension_sql_file!("../sql/09_schedules.sql", name = "schedules", requires = ["upkeep"]);
+extension_sql_file!("../sql/09_keys.sql", name = "keys", requires = ["upkeep"]);
 extension_sql_file!("../sql/13_admin.sql", name = "admin", requires = ["upkeep"]);
-extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["schedules", "admin"]);
+extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["schedules", "keys", "admin"]);
 
 /// Called when the library is loaded: by the postmaster if preloaded, else by each session that uses it.
 #[pg_guard]

@@ -20,7 +20,7 @@ use crate::queue::statements::Which;
 use crate::schedule::tick;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
-use crate::{after, finish, history};
+use crate::{after, finish, history, keys};
 use pgrx::pg_sys::panic::ErrorReportable;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -111,6 +111,7 @@ pub fn step(queue: &Queue) -> Step {
     }
     // The last: the others may have moved some among them.
     let more_waiting = free_waiting(queue, &mut step, &mut unmovable);
+    keys::prune(queue);
     complain(queue, slot, &unmovable);
     step.add(tick::fire_due(queue));
     if let Some(slot) = slot {
@@ -250,10 +251,12 @@ fn returned<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
 
 /// When the next row of any kind becomes due, or those passed over are tried again.
 fn next_due(queue: &Queue) -> Micros {
-    role::as_role(queue.owner, || {
+    let of_keys = keys::next_due(queue).unwrap_or(NEVER);
+    let of_rows = role::as_role(queue.owner, || {
         let _order = role::Planner::by_index();
         earliest(queue)
-    })
+    });
+    of_rows.min(of_keys)
 }
 
 /// The same; to be called as the queue's owner.

@@ -154,7 +154,7 @@ pub fn take_where(
 
 /// `keys`: from where on a rollback may bring back ready rows. `for_caller`: where row security applies
 /// to the caller, only rows that the caller may delete.
-fn take_with(
+pub fn take_with(
     queue: &Queue,
     sql: String,
     types: &[pg_sys::Oid],

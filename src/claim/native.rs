@@ -5,7 +5,7 @@ use super::floor::{self, Floors, Keys, Reading};
 use super::safety;
 use crate::pg::leased;
 use crate::pg::ready::{self, Ready};
-use crate::pg::{catalog, shmem, xact};
+use crate::pg::{catalog, shmem, time, xact};
 use crate::queue::{self, Queue};
 use crate::wake;
 use crate::worker::shared::QueueSlot;
@@ -112,7 +112,20 @@ fn scan(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {
     // If a rollback brings back other contents of the table, nothing is known of them.
     let reached = if direct.ready.is_of_this_transaction() { floor::ALL } else { scan.reached };
     reading.finish(&reached, &floor::ALL);
+    note_wanted(direct, &scan, limit);
     scan.rows.into_iter().map(Taken::from).collect()
+}
+
+/// Tells enqueuers of jobs that were passed over because somebody holds them: where a scan stopped before what
+/// it went on to take, or though it had not all it wanted.
+fn note_wanted(direct: &Direct, scan: &ready::Scan, limit: usize) {
+    for (priority, reached) in scan.reached.iter().enumerate() {
+        let went_on = |row: &ready::Row| row.priority == priority as i32 && row.id > *reached;
+        let stopped = (floor::BOTTOM + 1..floor::TOP).contains(reached);
+        if stopped && (scan.rows.len() < limit || scan.rows.iter().any(went_on)) {
+            direct.slot.wanted.note(*reached, time::now());
+        }
+    }
 }
 
 thread_local! {

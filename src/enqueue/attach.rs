@@ -28,6 +28,7 @@ fn attach(
     columns: Option<Vec<Option<String>>>,
     ignore_own: Option<bool>,
     level: Option<&str>,
+    on_conflict: Option<String>,
 ) -> SqlResult<()> {
     let (source, queue) = (required("source", source)?, required("queue", queue)?);
     let events = spec::events(required("events", events)?).map_err(bad_option)?;
@@ -39,6 +40,7 @@ fn attach(
         condition,
         key,
         priority,
+        on_conflict,
         delay: delay.map(|micros| format!("{micros} microseconds")),
         columns: columns.map(column_names).transpose()?.unwrap_or_default(),
         ignore_own: ignore_own.unwrap_or(false),

@@ -3,14 +3,16 @@
 
 use crate::claim::floor;
 use crate::error::Error;
+use crate::keys::{self, Keyed};
 use crate::pg::feed::Row;
 use crate::pg::insert::{Inserter, Target};
+use crate::pg::row::interval;
 use crate::pg::spi::{self, Arg, Plan};
-use crate::pg::time::{self, Micros};
+use crate::pg::time::{self, Micros, interval_micros};
 use crate::pg::trigger::Firing;
 use crate::pg::{Datum, catalog};
 use crate::queue::layout::{Col, Layout};
-use crate::queue::limits::{check_max_attempts, check_priority};
+use crate::queue::limits::{OnConflict, check_interval, check_key, check_max_attempts, check_priority};
 use crate::queue::{self, Queue};
 use crate::{after, wake};
 use pgrx::IntoDatum;
@@ -22,9 +24,10 @@ pub fn insert(
     plan: &Plan,
     args: &[Arg],
     firing: Option<&Firing>,
+    on_conflict: Option<OnConflict>,
     on_id: &mut dyn FnMut(i64),
 ) -> Result<bool, Error> {
-    into_sink(queue, on_id, |on_row| plan.feed(args, firing, on_row))
+    into_sink(queue, on_conflict, on_id, |on_row| plan.feed(args, firing, on_row))
 }
 
 /// The same for an INSERT that can be evaluated simply, once for each list of arguments.
@@ -32,17 +35,19 @@ pub fn insert_simply(
     queue: &Queue,
     plan: &Plan,
     arguments: &mut dyn FnMut() -> Option<Vec<Arg>>,
+    on_conflict: Option<OnConflict>,
     on_id: &mut dyn FnMut(i64),
 ) -> Result<bool, Error> {
     // Rows are filtered by policies only when the plan is made for that.
     if catalog::row_security_applies(queue.oid) {
         return Ok(false);
     }
-    into_sink(queue, on_id, |on_row| plan.feed_simply(arguments, on_row))
+    into_sink(queue, on_conflict, on_id, |on_row| plan.feed_simply(arguments, on_row))
 }
 
 fn into_sink(
     queue: &Queue,
+    on_conflict: Option<OnConflict>,
     on_id: &mut dyn FnMut(i64),
     feed: impl FnOnce(&mut dyn FnMut(Row)) -> bool,
 ) -> Result<bool, Error> {
@@ -64,16 +69,19 @@ fn into_sink(
         started: time::transaction_start(),
         keys: floor::NONE,
         due: None,
+        on_conflict,
+        keyed: Vec::new(),
+        ids: Vec::new(),
     };
     let mut outcome = Ok(());
     let fed = feed(&mut |row| {
         if outcome.is_ok() {
-            outcome = sink.put(&row).map(&mut *on_id);
+            outcome = sink.put(&row).map(|id| sink.ids.push(id));
         }
     });
     outcome?;
     if fed {
-        sink.finish();
+        sink.finish()?.into_iter().for_each(on_id);
     }
     Ok(fed)
 }
@@ -96,6 +104,11 @@ struct Sink<'a> {
     started: Micros,
     keys: floor::Keys,
     due: Option<Micros>,
+    on_conflict: Option<OnConflict>,
+    /// To be settled once they are written.
+    keyed: Vec<Keyed>,
+    /// Of the jobs put, in order.
+    ids: Vec<i64>,
 }
 
 impl Sink<'_> {
@@ -116,6 +129,11 @@ impl Sink<'_> {
             (_, Some(_)) => SCHEDULED,
             _ => READY,
         };
+        if let Some(key) = row.column(self.layout.number(Col::Key))
+            && let Some(former) = self.meet(row, key, id, STATES[place])?
+        {
+            return Ok(former);
+        }
         let state = self.states[place];
         let waits_for_none = waits_for.is_some_and(|ids| ids.is_empty());
         let after_column = self.layout.number(Col::After);
@@ -166,7 +184,32 @@ impl Sink<'_> {
         self.others[place].as_mut().ok_or_else(|| Error::ChangedMeanwhile(self.queue.name.clone()))
     }
 
-    fn finish(self) {
+    /// A row with a key: if another job stands for it, it is only checked, and that job's id returned.
+    fn meet(&mut self, row: &Row, key: Datum, id: i64, state: &'static str) -> Result<Option<i64>, Error> {
+        let key = spi::text_of(key).unwrap_or_default();
+        check_key("key", Some(&key))?;
+        let once = row.column(self.layout.number(Col::Once)).and_then(interval);
+        check_interval("once", once.as_ref().map(interval_micros))?;
+        let keyed = Keyed { key, id, state, once: once.is_some(), on_conflict: self.on_conflict };
+        if !keyed.coalesces() {
+            return Ok(None);
+        }
+        let former = keys::stand_in(self.queue, &keyed.key, keyed.once, keyed.on_conflict);
+        match former {
+            Some(_) => {
+                let value = self.states[0];
+                self.ready.check(|cells| {
+                    cells.copy_all(row.values, row.nulls);
+                    cells.set(self.layout.number(Col::State), value);
+                });
+            }
+            None => self.keyed.push(keyed),
+        }
+        Ok(former)
+    }
+
+    /// Writes what is left, and returns the ids.
+    fn finish(self) -> Result<Vec<i64>, Error> {
         self.ready.finish();
         self.others.into_iter().flatten().for_each(Inserter::finish);
         if self.keys != floor::NONE {
@@ -175,5 +218,10 @@ impl Sink<'_> {
         if let Some(due) = self.due {
             wake::due(self.queue.oid, due);
         }
+        let merged = keys::settle(self.queue, self.keyed)?;
+        if merged.is_empty() {
+            return Ok(self.ids);
+        }
+        Ok(self.ids.into_iter().map(|id| keys::now_called(&merged, id)).collect())
     }
 }

@@ -12,8 +12,8 @@ use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role};
 use crate::queue;
 use crate::queue::Queue;
-use crate::queue::limits::check_interval;
-use crate::{raw_function, run, wake};
+use crate::queue::limits::{OnConflict, check_interval};
+use crate::{keys, raw_function, run, wake};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,11 +28,19 @@ struct Compiled {
     /// With whose rights; `None`: those of the role that changed the table.
     role: Option<Oid>,
     ignore_own: bool,
+    /// Instead of what the queue says.
+    on_conflict: Option<OnConflict>,
     /// Jobs are scheduled so long after the transaction's start.
     delay: Option<Micros>,
     plan: Plan,
     /// The statement for one row, if it can be evaluated simply.
     simple: Option<Plan>,
+}
+
+impl Compiled {
+    fn on_conflict(&self, queue: &Queue) -> Option<OnConflict> {
+        self.on_conflict.or(queue.options.on_conflict)
+    }
 }
 
 type TriggerKey = (Oid, Event);
@@ -118,7 +126,8 @@ fn put_simply(firing: &Firing, queue: &Queue, compiled: &Compiled) -> SqlResult<
         let (old, new) = rows.as_mut().map_or_else(|| row.take(), |rows| rows.next_change())?;
         Some(vec![new, old])
     };
-    let mut work = || direct::insert_simply(queue, plan, &mut arguments, &mut |_| {});
+    let on_conflict = compiled.on_conflict(queue);
+    let mut work = || direct::insert_simply(queue, plan, &mut arguments, on_conflict, &mut |_| {});
     Ok(match compiled.role {
         Some(role) => role::with_rights_of(role, work),
         None => work(),
@@ -134,9 +143,13 @@ fn put(firing: &Firing, queue: &Queue, compiled: &Compiled) -> SqlResult<()> {
         firing.register_transition_tables();
     }
     let tables = (!each_row).then_some(firing);
-    if !direct::insert(queue, &compiled.plan, args, tables, &mut |_| {})? {
-        let _any = claim::ChoosingState::within(compiled.queue);
+    let on_conflict = compiled.on_conflict(queue);
+    if !direct::insert(queue, &compiled.plan, args, tables, on_conflict, &mut |_| {})? {
+        let collecting = keys::Collecting::begin();
+        let any = claim::ChoosingState::within(compiled.queue);
         compiled.plan.execute(args);
+        drop(any);
+        keys::settle(queue, collecting.end(on_conflict))?;
     }
     Ok(())
 }
@@ -190,6 +203,7 @@ fn compile(
         queue: wanted.queue,
         role: wanted.role,
         ignore_own: wanted.spec.ignore_own,
+        on_conflict: wanted.spec.on_conflict.as_deref().and_then(OnConflict::of),
         delay,
         plan,
         simple,

@@ -13,6 +13,7 @@ use crate::pg::entry::Call;
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros, interval_micros};
 use crate::pg::{Datum, array};
+use crate::queue::Queue;
 use crate::queue::limits::{
     OnConflict, check_after_failure, check_interval, check_key, check_max_attempts, check_on_conflict,
     check_priority,
@@ -76,6 +77,11 @@ impl Header {
     /// The jobs that have to end first.
     fn waits_for(&self) -> Option<&[i64]> {
         self.more.as_ref()?.after.as_deref()
+    }
+
+    /// What the jobs do about another with their key.
+    fn on_conflict(&self, queue: &Queue) -> Option<OnConflict> {
+        self.more.as_ref().and_then(|more| more.on_conflict).or(queue.options.on_conflict)
     }
 
     fn state(&self) -> &'static str {

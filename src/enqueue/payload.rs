@@ -6,7 +6,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::spi::{self, Arg, Plan};
 use crate::pg::{Datum, Oid, array, catalog, role, xact};
 use crate::queue::{self, Column, HEADER, Queue, quoted};
-use crate::{after, settings, wake};
+use crate::{after, keys, settings, wake};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -114,7 +114,8 @@ fn insert_simply(
     let mut left = payloads.iter();
     let mut arguments =
         || left.next().map(|payload| std::iter::once(Some(*payload)).chain(rest.iter().copied()).collect());
-    let done = direct::insert_simply(queue, &plan, &mut arguments, &mut |id| ids.push(id))?;
+    let on_conflict = header.on_conflict(queue);
+    let done = direct::insert_simply(queue, &plan, &mut arguments, on_conflict, &mut |id| ids.push(id))?;
     if !done {
         // Something changed since: made anew the next time.
         queue.enqueue_plans.borrow_mut().remove(&place);
@@ -166,7 +167,7 @@ fn insert_alike(
     let mut args = vec![Some(array::of_jsonb(payloads))];
     args.extend(header_args(header));
     let plan = queue.plan(insert_statement(queue, columns, header, false), &types);
-    if direct::insert(queue, &plan, &args, None, &mut |id| ids.push(id))? {
+    if direct::insert(queue, &plan, &args, None, header.on_conflict(queue), &mut |id| ids.push(id))? {
         return Ok(());
     }
     // Taken beforehand: RETURNING would need SELECT, and whoever may only insert has none.
@@ -174,8 +175,10 @@ fn insert_alike(
         role::as_role(queue.owner, || payloads.iter().map(|_| catalog::next_value(queue.sequence)).collect());
     types.push(pg_sys::INT8ARRAYOID);
     args.push(spi::arg(taken.clone()));
-    let _any = claim::ChoosingState::within(queue.oid);
+    let collecting = keys::Collecting::begin();
+    let any = claim::ChoosingState::within(queue.oid);
     queue.plan(insert_statement(queue, columns, header, true), &types).execute(&args);
+    drop(any);
     match (header.waits_for(), header.run_at) {
         (Some(ids), _) => {
             after::check_order(queue, ids, taken.iter().copied().min().unwrap_or(0))?;
@@ -188,7 +191,8 @@ fn insert_alike(
             wake::enqueued(queue.oid, &[lowest; floor::PRIORITIES]);
         }
     }
-    ids.extend(taken);
+    let merged = keys::settle(queue, collecting.end(header.on_conflict(queue)))?;
+    ids.extend(taken.into_iter().map(|id| keys::now_called(&merged, id)));
     Ok(())
 }
 

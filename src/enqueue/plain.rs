@@ -2,14 +2,15 @@
 
 use crate::claim::{self, Move, floor};
 use crate::error::{Error, SqlResult};
+use crate::keys::{self, Keyed};
 use crate::pg::entry::Call;
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{self, Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role, spi};
-use crate::queue::limits::{check_max_attempts, check_priority};
-use crate::queue::statements;
+use crate::queue::limits::{check_interval, check_key, check_max_attempts, check_priority};
+use crate::queue::{Queue, statements};
 use crate::{after, queue, raw_function, wake};
-use pgrx::datum::TimestampWithTimeZone;
+use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -81,8 +82,8 @@ fn needs_check_row(call: &Call) -> SqlResult<Datum> {
     let later = call.datum(1).is_some_and(|at| at.value() as Micros > time::transaction_start());
     let priority = call.datum(2).map_or(0, |value| value.value() as i16);
     let max_attempts = call.datum(3).map_or(1, |value| value.value() as i32);
-    let waits = call.datum(5).is_some();
-    Ok(Datum::from(of_old_id || later || waits || !(0..=9).contains(&priority) || max_attempts < 1))
+    let is_special = (4..=5).any(|place| call.datum(place).is_some());
+    Ok(Datum::from(of_old_id || later || !(0..=9).contains(&priority) || max_attempts < 1 || is_special))
 }
 
 /// `queue.check_ready`: for a ready row that is out of range, whose id was chosen, whose time has not come,
@@ -105,6 +106,7 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         let mut keys = floor::NONE;
         floor::include(&mut keys, priority.unwrap_or(0), firing.new_column(c"id").unwrap_or(floor::BOTTOM));
         wake::enqueued(oid, &keys);
+        let mut keyed = keyed_row(&firing, "ready")?;
         let run_at: Option<TimestampWithTimeZone> = firing.new_column(c"run_at");
         let later = run_at.is_some_and(|at| Micros::from(at) > time::transaction_start());
         let wish = firing.new_datum(c"after").map(|after| after::Wish {
@@ -114,6 +116,7 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         });
         let waits_for = wish.map(|wish| after::wish(&queue, &wish, i64::MAX)).transpose()?;
         if !later && waits_for.is_none() {
+            settle(&queue, keyed)?;
             return Ok(call.no_row());
         }
         let sql = statements::take_inserted(&queue);
@@ -122,16 +125,44 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
             claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(firing.new_row_ctid())]))
         });
         let waits_for = waits_for.unwrap_or_default();
+        let freed: Vec<_> = taken.iter().map(|job| after::freed(&queue, job)).collect();
+        let (state, taken) = match (waits_for.is_empty(), later) {
+            (false, _) => ("blocked", &taken),
+            (true, true) => ("scheduled", &freed),
+            (true, false) => ("ready", &freed),
+        };
         if !waits_for.is_empty() {
             after::notes::added(oid, &waits_for);
-            claim::put(&queue, &taken.iter().map(|job| Move::to("blocked", job)).collect::<Vec<_>>());
-            return Ok(call.no_row());
         }
-        let taken: Vec<_> = taken.iter().map(|job| after::freed(&queue, job)).collect();
-        let state = if later { "scheduled" } else { "ready" };
         claim::put(&queue, &taken.iter().map(|job| Move::to(state, job)).collect::<Vec<_>>());
+        keyed.iter_mut().for_each(|row| row.state = state);
+        settle(&queue, keyed)?;
         Ok(call.no_row())
     })
+}
+
+/// The row that was just inserted, if it has a key.
+fn keyed_row(firing: &Firing, state: &'static str) -> Result<Option<Keyed>, Error> {
+    let key: Option<String> = firing.new_column(c"key");
+    check_key("key", key.as_deref())?;
+    let (Some(key), Event::Insert) = (key, firing.event()) else { return Ok(None) };
+    let once: Option<Interval> = firing.new_column(c"once");
+    check_interval("once", once.as_ref().map(time::interval_micros))?;
+    let id = firing.new_column(c"id").unwrap_or(floor::BOTTOM);
+    Ok(Some(Keyed { key, id, state, once: once.is_some(), on_conflict: None }))
+}
+
+/// At once, or with the others of the statement if it is one of ours.
+fn settle(queue: &Queue, keyed: Option<Keyed>) -> Result<(), Error> {
+    match keyed {
+        Some(row) if claim::may_choose_state(queue.oid) => keys::collect(row),
+        Some(row) => {
+            let on_conflict = queue.options.on_conflict;
+            keys::settle(queue, vec![Keyed { on_conflict, ..row }])?;
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// `queue.check_moved`: a row is about to come into another state than ready. Only we do that; and the
@@ -146,6 +177,9 @@ fn check_moved_row(call: &Call) -> SqlResult<Datum> {
     };
     if !claim::may_choose_state(queue) && !catalog::acts_for(catalog::owner_of(queue)) {
         return Err(Error::ForeignState(catalog::relation_name(queue).unwrap_or_default()).into());
+    }
+    if !claim::is_moving(queue) && claim::may_choose_state(queue) {
+        keyed_row(&firing, "scheduled")?.into_iter().for_each(keys::collect);
     }
     Ok(firing.unchanged_row())
 }

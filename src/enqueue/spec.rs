@@ -24,6 +24,9 @@ pub struct Spec {
     pub condition: Option<String>,
     pub key: Option<String>,
     pub priority: Option<i32>,
+    /// What a job does whose key another waiting job has; none: what the queue says.
+    #[serde(default)]
+    pub on_conflict: Option<String>,
     /// As an interval in text, which Postgres reads.
     pub delay: Option<String>,
     /// An update counts only if one of these changed.
@@ -56,6 +59,7 @@ impl Spec {
                     spec.set = serde_json::from_str(value)
                         .map_err(|e| malformed("set", format!("not an object of expressions: {e}")))?;
                 }
+                "on_conflict" => spec.on_conflict = Some(value.trim().into()),
                 "condition" => spec.condition = Some(value.into()),
                 "key" => spec.key = Some(value.into()),
                 "priority" => {
@@ -73,6 +77,24 @@ impl Spec {
             }
         }
         Ok(spec)
+    }
+
+    /// What is said about keys is for jobs that have one.
+    pub fn check_key(&self) -> Result<(), Malformed> {
+        let has_key = self.key.is_some() || self.set.contains_key("key");
+        if let Some(word) = &self.on_conflict {
+            if !has_key {
+                return Err(malformed("on_conflict", "needs a key"));
+            }
+            if !["skip", "replace", "debounce", "merge", "error"].contains(&word.as_str()) {
+                let reason = format!("must be one of skip, replace, debounce, merge, error, not \"{word}\"");
+                return Err(malformed("on_conflict", reason));
+            }
+        }
+        if self.set.contains_key("once") && !has_key {
+            return Err(malformed("once", "needs a key"));
+        }
+        Ok(())
     }
 }
 
@@ -118,6 +140,17 @@ mod tests {
         assert_eq!(spec.priority, Some(3));
         assert_eq!(spec.columns, ["a", "b"]);
         assert!(spec.ignore_own);
+    }
+
+    #[test]
+    fn what_is_said_about_keys_needs_one() {
+        let check = |list| Spec::of_arguments(&arguments(list)).unwrap().check_key();
+        assert!(check(&["on_conflict=skip", "key=new.id"]).is_ok());
+        assert!(check(&["on_conflict=skip", "set={\"key\": \"new.id\"}"]).is_ok());
+        assert!(check(&["on_conflict=skip"]).is_err());
+        assert!(check(&["on_conflict=none", "key=new.id"]).is_err());
+        assert!(check(&["set={\"once\": \"interval '1 day'\"}"]).is_err());
+        assert!(check(&[]).is_ok());
     }
 
     #[test]

@@ -171,6 +171,7 @@ fn default_payload(wanted: &Wanted, shape: &Shape) -> String {
 /// Checks each expression by itself, so that the error names the bad one, and then the whole statement.
 /// Must be called inside `spi::connect`, with the rights and search_path the trigger will have.
 pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error> {
+    wanted.spec.check_key().map_err(super::fire::bad_option)?;
     let source = catalog::columns(shape.table);
     for column in &wanted.spec.columns {
         if !source.contains(column) {

@@ -18,7 +18,7 @@ use crate::pg::{Datum, Oid, catalog, spi, xact};
 use crate::queue::limits::{check_interval, check_lease};
 use crate::queue::{self, Queue};
 use crate::schedule::tick;
-use crate::{finish, raw_function, upkeep};
+use crate::{finish, keys, raw_function, upkeep};
 use pgrx::prelude::*;
 
 const MOST_JOBS: i32 = 1_000_000;
@@ -101,6 +101,10 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
             taken.iter_mut().zip(leased).for_each(|(job, row)| job.row = row);
         } else {
             finish::popped(&queue, &taken);
+        }
+        if let Take::Keep = how {
+            keys::require_fresh_view(&queue, &taken)?;
+            keys::popped(&queue, &taken);
         }
         match form {
             Form::Row => taken.iter().for_each(|job| sink.put_row(job.row)),

@@ -153,6 +153,26 @@ impl Inserter {
         }
     }
 
+    /// Checks a row as `add` does, without adding it.
+    pub fn check(&mut self, fill: impl FnOnce(&mut Cells)) {
+        let slot = self.free_slot();
+        // SAFETY: as in `add`; the slot is emptied again.
+        unsafe {
+            let columns = (*(*slot).tts_tupleDescriptor).natts as usize;
+            let mut cells = Cells {
+                values: std::slice::from_raw_parts_mut((*slot).tts_values, columns),
+                nulls: std::slice::from_raw_parts_mut((*slot).tts_isnull, columns),
+            };
+            cells.nulls.fill(true);
+            fill(&mut cells);
+            pg_sys::ExecStoreVirtualTuple(slot);
+            if !(*(*self.on.table.raw()).rd_att).constr.is_null() {
+                pg_sys::ExecConstraints(self.target, slot, self.state);
+            }
+            pg_sys::ExecClearTuple(slot);
+        }
+    }
+
     /// Adds a row. It is written with others, at the latest by `finish`. Returns it as a value of the row
     /// type that is asked for.
     pub fn add(&mut self, wanted: Option<&Desc>, fill: impl FnOnce(&mut Cells)) -> Option<Datum> {

@@ -3,6 +3,7 @@
 use super::insert::Desc;
 use super::{Datum, Oid};
 use pgrx::pg_sys;
+use std::ffi::CStr;
 
 /// Has the row, a value of a composite type, something in any of these columns? Numbers count from 1. False
 /// for no row at all, the zero datum.
@@ -40,6 +41,27 @@ pub(super) unsafe fn tuple(row: Datum) -> pg_sys::HeapTupleData {
             ..Default::default()
         }
     }
+}
+
+/// A column of the row, a value of a composite type; `None` if it is null, or there is no row.
+pub fn named_column<T: pgrx::FromDatum>(row: Datum, name: &CStr) -> Option<T> {
+    if row.value() == 0 {
+        return None;
+    }
+    // SAFETY: a composite value, which names its type; raises if that has no such column. The caller asks for
+    // the type that all queues have there.
+    unsafe {
+        let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
+        let mut is_null = true;
+        let value = pg_sys::GetAttributeByName(header, name.as_ptr(), &mut is_null);
+        if is_null { None } else { T::from_datum(value, false) }
+    }
+}
+
+/// An interval, not null.
+pub fn interval(value: Datum) -> Option<pgrx::datum::Interval> {
+    // SAFETY: of a column that has this type in all queues.
+    unsafe { pgrx::FromDatum::from_datum(value, false) }
 }
 
 /// # Safety

@@ -60,6 +60,12 @@ pub fn sees_only_the_past() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
+/// Does this transaction go on after the present statement, for as long as its user likes?
+pub fn is_in_block() -> bool {
+    // SAFETY: reads the transaction state.
+    unsafe { pg_sys::IsTransactionBlock() }
+}
+
 /// How deep in subtransactions we are; 1 outside of any.
 pub fn nest_level() -> i32 {
     // SAFETY: reads the transaction state; allowed in callbacks.

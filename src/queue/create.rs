@@ -6,7 +6,7 @@ use crate::claim::floor;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::{Micros, interval_micros};
 use crate::pg::{Oid, cache, catalog, failure, parse, role, spi, xact};
-use crate::{claim, enqueue, queue, wake};
+use crate::{claim, enqueue, keys, queue, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -284,6 +284,9 @@ fn purge(queue: Option<Oid>, states: Option<Vec<Option<String>>>) -> SqlResult<i
     }
     spi::connect(|| {
         let queue = open_owned(oid)?;
+        if wanted.iter().any(|state| state == "done") {
+            keys::forget_marks(oid);
+        }
         Ok(wanted.iter().map(|state| claim::remove_all(&queue, state)).sum())
     })
 }

@@ -7,6 +7,7 @@
 //! All statements name the partitioned table and a constant state: the planner prunes to the one
 //! partition, and Postgres checks privileges on the table that the user knows.
 
+use super::limits::OnConflict;
 use super::{Column, Queue, quoted};
 
 /// Which rows a take is about.
@@ -108,6 +109,84 @@ pub fn find(queue: &Queue, which: Which) -> String {
 pub fn take_inserted(queue: &Queue) -> String {
     let (table, row) = (&queue.table, &queue.alias);
     format!("DELETE FROM {table} AS {row} WHERE {row}.state = 'ready' AND {row}.ctid = $1 {}", taken(row))
+}
+
+/// How one row is taken by its id, $1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum One {
+    /// Unless somebody else has it.
+    IfFree,
+    /// It is ours, or is waited for.
+    Own,
+}
+
+/// Finds a row of a state by its id. The priority is spelled out so that the one index of the ready rows, which
+/// begins with it, serves.
+fn by_id(row: &str, state: &str, id: &str) -> String {
+    let priority = match state {
+        "ready" => format!("{row}.priority = ANY ('{{0,1,2,3,4,5,6,7,8,9}}'::smallint[]) AND "),
+        _ => String::new(),
+    };
+    format!("{row}.state = '{state}' AND {priority}{row}.id = {id}")
+}
+
+/// Takes the row with id $1 out of a state.
+pub fn take_one(queue: &Queue, how: One, state: &str) -> String {
+    let (table, row) = (&queue.table, &queue.alias);
+    let rows = match how {
+        One::Own => by_id(row, state, "$1"),
+        One::IfFree => format!(
+            "{row}.state = '{state}' AND {row}.ctid = ANY (ARRAY(
+                 SELECT c.ctid FROM {table} AS c WHERE {} FOR UPDATE SKIP LOCKED))",
+            by_id("c", state, "$1")
+        ),
+    };
+    format!("DELETE FROM {table} AS {row} WHERE {rows} {}", taken(row))
+}
+
+/// Keeps the row with id $1 from being taken, if nobody is taking it. Returns its priority and time.
+pub fn hold(queue: &Queue, state: &str) -> String {
+    let table = &queue.table;
+    format!(
+        "SELECT c.priority::integer, c.run_at FROM {table} AS c WHERE {} FOR KEY SHARE SKIP LOCKED",
+        by_id("c", state, "$1")
+    )
+}
+
+/// An expression: is there a job with this id that is not done?
+pub fn exists(queue: &Queue, id: &str) -> String {
+    let table = &queue.table;
+    let of = |state| {
+        // A subquery of one value is never turned into a join, which would read the partition whole.
+        format!("(SELECT 1 FROM {table} AS c WHERE {} LIMIT 1) IS NOT NULL", by_id("c", state, id))
+    };
+    format!("({})", ["ready", "scheduled", "blocked", "running", "failed"].map(of).join(" OR "))
+}
+
+/// Puts a row back: the one $1, in state $3 and with time $4, with what `mode` takes from the row $2.
+pub fn combine(queue: &Queue, mode: OnConflict) -> String {
+    let (payload, column): (&str, fn(String) -> String) = match mode {
+        OnConflict::Replace | OnConflict::Debounce => ("(p.n).payload", |name| format!("(p.n).{name}")),
+        OnConflict::Merge => {
+            ("coalesce((p.o).payload || (p.n).payload, (p.n).payload, (p.o).payload)", |name| {
+                format!("coalesce((p.n).{name}, (p.o).{name})")
+            })
+        }
+        OnConflict::Skip | OnConflict::Error => ("(p.o).payload", |name| format!("(p.o).{name}")),
+    };
+    let own: String = queue.settable().map(|c| format!(", {}", quoted(&c.name))).collect();
+    let own_values: String = queue.settable().map(|c| format!(", {}", column(quoted(&c.name)))).collect();
+    format!(
+        "INSERT INTO {table} (id, state, priority, attempt, max_attempts, run_at, errors, key, group_key, payload,
+                              enqueued_at, correlation_id, topic, once, after, after_failure, keep_result{own})
+         OVERRIDING SYSTEM VALUE
+         SELECT (p.o).id, $3, least(greatest((p.o).priority, 0), 9), (p.o).attempt, (p.o).max_attempts, $4,
+                (p.o).errors, (p.o).key, (p.o).group_key, {payload}, (p.o).enqueued_at, (p.o).correlation_id,
+                (p.o).topic, coalesce((p.n).once, (p.o).once), (p.o).after, (p.o).after_failure,
+                coalesce((p.n).keep_result, (p.o).keep_result){own_values}
+         FROM (SELECT $1 AS o, $2 AS n) p",
+        table = queue.table,
+    )
 }
 
 /// Takes the leased rows with ids $1 in attempts $2, in that order.

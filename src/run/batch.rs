@@ -15,7 +15,8 @@ use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
 use crate::worker::cancel::BY_ADMIN;
-use crate::{finish, settings};
+use crate::{finish, keys, settings};
+use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
 
 /// Subtransactions kept in one transaction. Over 64 live ones every session of the server gets slower,
@@ -93,6 +94,7 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
     if jobs.is_empty() {
         return Report::default();
     }
+    keys::require_fresh_view(queue, &jobs).map_err(ErrorReport::from).unwrap_or_report();
     observer.claimed(queue, processor, &jobs);
     let mut batch = Batch {
         queue,

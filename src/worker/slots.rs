@@ -4,6 +4,7 @@ pub use super::cancels::Cancels;
 use crate::after::waits::Waits;
 use crate::claim::floor::Floors;
 use crate::claim::safety::Safety;
+use crate::keys::wanted::Wanted;
 use crate::pg::Oid;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
@@ -95,6 +96,8 @@ pub struct QueueSlot {
     _waits: NewLine,
     /// Jobs that wait for others.
     pub waits: Waits,
+    /// Jobs that claims met and could not have.
+    pub wanted: Wanted,
     _rates: NewLine,
     pub done: Rate,
     pub failed: Rate,
@@ -230,6 +233,7 @@ impl QueueSlot {
         self.ready_table.store(0, SeqCst);
         self.safety.reset();
         self.waits.reset();
+        self.wanted.clear();
     }
 
     /// Does anybody run its jobs, as far as is known?

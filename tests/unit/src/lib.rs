@@ -22,3 +22,5 @@ mod outcome;
 mod spec;
 #[path = "../../../src/after/waits.rs"]
 mod waits;
+#[path = "../../../src/keys/wanted.rs"]
+mod wanted;

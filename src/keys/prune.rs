@@ -1,0 +1,134 @@
+//! Forgetting keys: marks whose time is over, and entries whose jobs are gone without having ended (popped in
+//! a longer transaction, purged, deleted by hand). Part of `upkeep`, in small steps. What is stale does no harm.
+
+use super::{entry, queue_arg};
+use crate::error::{Error, SqlResult, required};
+use crate::pg::spi::{self, arg};
+use crate::pg::time::{self, Micros};
+use crate::pg::{Oid, role};
+use crate::queue::{self, Queue, as_extension, statements};
+use pgrx::pg_sys::{INT8ARRAYOID, INT8OID, REGCLASSOID, TEXTOID, TIMESTAMPTZOID};
+use pgrx::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// Entries looked at, and marks removed, in one step.
+const STEP: i64 = 1000;
+/// Between two steps of a pass, and between two passes.
+const STEP_PAUSE: Micros = 1_000_000;
+pub const PAUSE: Micros = 60_000_000;
+/// A session that has not looked yet begins at once only with this probability: many are short.
+const AT_ONCE: f64 = 0.01;
+
+/// Where a session's pass over a queue's entries is.
+#[derive(Default)]
+struct Pass {
+    next: Micros,
+    after: String,
+}
+
+thread_local! {
+    static PASSES: RefCell<HashMap<Oid, Pass>> = RefCell::new(HashMap::new());
+}
+
+/// Does a step, if one is due. Must be called inside `spi::connect`.
+pub fn prune(queue: &Queue) {
+    let now = time::now();
+    let from = PASSES.with_borrow_mut(|passes| {
+        let pass = passes.entry(queue.oid).or_insert_with(|| {
+            let wait = if time::random_fraction() < AT_ONCE { 0 } else { PAUSE };
+            Pass { next: now + wait, after: String::new() }
+        });
+        (pass.next <= now).then(|| pass.after.clone())
+    });
+    remove_marks(queue.oid, now);
+    let Some(from) = from else { return };
+    let last = remove_stale(queue, &from);
+    PASSES.with_borrow_mut(|passes| {
+        let pass = passes.entry(queue.oid).or_default();
+        pass.next = now + if last.is_some() { STEP_PAUSE } else { PAUSE };
+        pass.after = last.unwrap_or_default();
+    });
+}
+
+/// When there is something to do next. Must be called inside `spi::connect`.
+pub fn next_due(queue: &Queue) -> Option<Micros> {
+    const FIRST: &str = "
+        SELECT (SELECT done_until FROM queue.done_keys WHERE queue = $1 ORDER BY done_until LIMIT 1),
+               EXISTS (SELECT FROM queue.keys WHERE queue = $1)";
+    let rows = as_extension(|| spi::run_kept(FIRST, &[REGCLASSOID], &[queue_arg(queue.oid)]));
+    let mark = rows.datum(0, 1).map(|at| at.value() as Micros);
+    let has_entries: bool = rows.get(0, 2).unwrap_or(false);
+    let pass =
+        PASSES.with_borrow(|passes| passes.get(&queue.oid).map(|pass| pass.next)).filter(|_| has_entries);
+    mark.into_iter().chain(pass).min()
+}
+
+fn remove_marks(queue: Oid, now: Micros) {
+    const REMOVE: &str = "
+        DELETE FROM queue.done_keys WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM queue.done_keys WHERE queue = $1 AND done_until <= $2
+            ORDER BY done_until LIMIT $3 FOR UPDATE SKIP LOCKED))";
+    as_extension(|| {
+        let _order = role::Planner::by_index();
+        let types = [REGCLASSOID, TIMESTAMPTZOID, INT8OID];
+        spi::run_kept(REMOVE, &types, &[queue_arg(queue), time::to_arg(Some(now)), arg(STEP)]);
+    });
+}
+
+/// Looks at some entries; returns the last of them if there may be more. A job that no snapshot sees any more
+/// never comes back, so its entry may go, if it still names that job.
+fn remove_stale(queue: &Queue, from: &str) -> Option<String> {
+    const SOME: &str = "
+        SELECT k.key, k.id,
+               NOT EXISTS (SELECT FROM queue.done_keys d WHERE d.queue = k.queue AND d.key = k.key AND k.once)
+        FROM queue.keys k WHERE k.queue = $1 AND k.key > $2 ORDER BY k.key LIMIT $3";
+    let types = [REGCLASSOID, TEXTOID, INT8OID];
+    let some = as_extension(|| {
+        let _order = role::Planner::by_index();
+        spi::run_kept(SOME, &types, &[queue_arg(queue.oid), arg(from), arg(STEP)])
+    });
+    let keys: Vec<String> = (0..some.len()).filter_map(|row| some.get(row, 1)).collect();
+    let ids: Vec<i64> = (0..some.len()).filter_map(|row| some.get(row, 2)).collect();
+    let unmarked: Vec<bool> = (0..some.len()).filter_map(|row| some.get(row, 3)).collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let gone = format!(
+        "SELECT i.id FROM pg_catalog.unnest($1) AS i (id) WHERE NOT {}",
+        statements::exists(queue, "i.id")
+    );
+    let gone = role::as_restricted(queue.owner, || {
+        let _order = role::Planner::by_index();
+        queue.plan(gone, &[INT8ARRAYOID]).execute(&[arg(ids.clone())])
+    });
+    let gone: Vec<i64> = (0..gone.len()).filter_map(|row| gone.get(row, 1)).collect();
+    let stale = (0..keys.len()).filter(|place| unmarked[*place] && gone.contains(&ids[*place]));
+    let (stale_keys, stale_ids): (Vec<String>, Vec<i64>) =
+        stale.map(|place| (keys[place].clone(), ids[place])).unzip();
+    if !stale_keys.is_empty() {
+        entry::remove(queue.oid, &stale_keys, &stale_ids);
+    }
+    (keys.len() as i64 == STEP).then(|| keys.into_iter().next_back()).flatten()
+}
+
+/// Accepts all keys of a queue again. Inside `spi::connect`.
+pub fn forget_marks(queue: Oid) {
+    as_extension(|| {
+        spi::run_kept("DELETE FROM queue.done_keys WHERE queue = $1", &[REGCLASSOID], &[queue_arg(queue)]);
+    });
+}
+
+/// `queue.forget_key`
+#[pg_extern(sql = false)]
+fn forget_key(queue: Option<Oid>, key: Option<&str>) -> SqlResult<bool> {
+    const FORGET: &str = "DELETE FROM queue.done_keys WHERE queue = $1 AND key = $2 AND done_until > $3";
+    let (oid, key) = (required("queue", queue)?, required("key", key)?);
+    spi::connect(|| -> Result<bool, Error> {
+        let queue = queue::open_owned(oid)?;
+        let types = [REGCLASSOID, TEXTOID, TIMESTAMPTZOID];
+        let args = [queue_arg(queue.oid), arg(key), time::to_arg(Some(time::now()))];
+        Ok(!as_extension(|| spi::run_kept(FORGET, &types, &args)).is_empty())
+    })
+    .map_err(Into::into)
+}

@@ -1,0 +1,80 @@
+//! Jobs that a claim could not have because enqueuers hold them. Pure.
+//!
+//! A job that is enqueued with `skip` without a pause, each transaction holding it until the next has it, too,
+//! could never start. So a claim that meets a held job notes it here, in shared memory; whoever enqueues its
+//! key within the next second lets it go and begins a new job. A hint: without it, or when it is overwritten,
+//! the job starts in the first pause.
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+const PLACES: usize = 8;
+/// Microseconds. Claims that still want it note it again.
+const LASTS: i64 = 1_000_000;
+
+/// All bits zero: none.
+#[derive(Default)]
+#[repr(C)]
+pub struct Wanted([Place; PLACES]);
+
+/// The two are not read together: at worst a job is held once more, or once less.
+#[derive(Default)]
+#[repr(C)]
+struct Place {
+    id: AtomicI64,
+    noted: AtomicI64,
+}
+
+impl Wanted {
+    fn place(&self, id: i64) -> &Place {
+        &self.0[id.rem_euclid(PLACES as i64) as usize]
+    }
+
+    pub fn note(&self, id: i64, now: i64) {
+        self.place(id).id.store(id, Relaxed);
+        self.place(id).noted.store(now, Relaxed);
+    }
+
+    pub fn has(&self, id: i64, now: impl FnOnce() -> i64) -> bool {
+        let place = self.place(id);
+        id != 0 && place.id.load(Relaxed) == id && now().saturating_sub(place.noted.load(Relaxed)) <= LASTS
+    }
+
+    pub fn clear(&self) {
+        self.0.iter().for_each(|place| place.id.store(0, Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_noted_is_wanted_until_another_takes_its_place() {
+        let wanted = Wanted::default();
+        assert!(!wanted.has(3, || 10));
+        wanted.note(3, 10);
+        assert!(wanted.has(3, || 10));
+        assert!(!wanted.has(3 + PLACES as i64, || 10));
+        wanted.note(3 + PLACES as i64, 10);
+        assert!(!wanted.has(3, || 10));
+        wanted.clear();
+        assert!(!wanted.has(3 + PLACES as i64, || 10));
+    }
+
+    #[test]
+    fn it_is_forgotten_after_a_while() {
+        let wanted = Wanted::default();
+        wanted.note(3, 10);
+        assert!(wanted.has(3, || 10 + LASTS));
+        assert!(!wanted.has(3, || 11 + LASTS));
+    }
+
+    #[test]
+    fn no_id_is_like_an_empty_place() {
+        let wanted = Wanted::default();
+        assert!(!wanted.has(0, || 0));
+        assert!(!wanted.has(-1, || 0));
+        wanted.note(-1, 0);
+        assert!(wanted.has(-1, || 0));
+    }
+}
