@@ -11,6 +11,7 @@ mod failure;
 mod fixture;
 mod harness;
 mod interrupt;
+mod keys;
 mod lease;
 mod light;
 mod nopreload;

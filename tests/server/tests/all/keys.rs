@@ -1,0 +1,251 @@
+//! Keys with real workers: what arrives while its twin runs is run after it, and nothing is ever lost.
+
+use crate::fixture::until_in_state;
+use postgres::Client;
+use queue_ext_server_tests::{Rng, Server, Settings, Sql, until};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[test]
+fn work_that_arrives_while_its_twin_runs_is_run_after_it() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+    let mut db = server.app("shop");
+    db.run(
+        "CREATE TABLE gate (open boolean);
+         CREATE TABLE seen (job bigint, version int);
+         CREATE TABLE object (version int);
+         INSERT INTO gate VALUES (true);
+         INSERT INTO object VALUES (1);
+         SELECT queue.create_queue('q', on_conflict => 'skip');
+         CREATE FUNCTION work(job q) RETURNS void LANGUAGE plpgsql SET search_path = public AS $$
+         BEGIN
+             INSERT INTO seen SELECT job.id, version FROM object;
+             PERFORM FROM gate FOR UPDATE;
+         END $$;
+         SELECT queue.register_processor('q', 'work(q)', parallelism => 1)",
+    );
+    let mut keeper = server.connect("shop");
+    keeper.run("BEGIN;\nSELECT FROM gate FOR UPDATE");
+    let first: i64 = db.one("SELECT queue.enqueue('q', key => 'k')");
+    crate::fixture::busy_worker(&mut db, "q");
+    // Nobody waits for the run; the next one waits for its turn, and stands for all that follow.
+    db.run("SET statement_timeout = '30s'");
+    db.run("UPDATE object SET version = 2");
+    let second: i64 = db.one("SELECT queue.enqueue('q', key => 'k')");
+    assert_ne!(first, second);
+    db.run("UPDATE object SET version = 3");
+    assert_eq!(second, db.one::<i64>("SELECT queue.enqueue('q', key => 'k')"));
+    db.run("INSERT INTO q (key) VALUES ('k')");
+    keeper.run("COMMIT");
+    until_in_state(&mut db, "q", "ready", 0);
+    let last: i32 = db.one(&format!("SELECT version FROM seen WHERE job = {second}"));
+    assert_eq!(last, 3);
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM seen"), 2);
+    // Done jobs leave nothing.
+    until("the entry is gone", || db.one::<i64>("SELECT count(*) FROM queue.keys") == 0);
+}
+
+/// Each transaction holds the waiting job before the last one lets it go.
+#[test]
+fn a_job_that_is_always_held_starts_all_the_same() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+    let mut db = server.app("shop");
+    crate::fixture::processed(&mut db, "q", ", on_conflict => 'skip'", "");
+    let mut holders = [server.connect("shop"), server.connect("shop")];
+    const HOLD: &str = "BEGIN;\nSELECT queue.enqueue('q', '{\"n\": 1}', key => 'k')";
+    holders[0].run(HOLD);
+    holders[0].run("COMMIT");
+    db.run("SELECT queue.pause('q')");
+    db.run("SELECT queue.enqueue('q', '{\"n\": 2}', key => 'k')");
+    holders[0].run(HOLD);
+    db.run("SELECT queue.resume('q')");
+    let before: i64 = db.one("SELECT count(*) FROM done");
+    let mut turn = 1;
+    until("the job that is always held has run", || {
+        holders[turn % 2].run(HOLD);
+        holders[(turn + 1) % 2].run("COMMIT");
+        turn += 1;
+        db.one::<i64>("SELECT count(*) FROM done") > before
+    });
+    holders[(turn + 1) % 2].run("COMMIT");
+}
+
+#[test]
+fn stale_entries_are_pruned() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    db.run(
+        "SELECT queue.create_queue('q', on_conflict => 'skip');
+         SELECT queue.enqueue('q', key => 'gone'), queue.enqueue('q', key => 'here'),
+                queue.enqueue('q', key => 'done', priority => 0, once => '1 ms');
+         SELECT queue.pop('q')",
+    );
+    db.run("DELETE FROM q WHERE key = 'gone'");
+    // A session begins at once with a probability of one in a hundred.
+    until("what is stale is gone", || {
+        let mut short = server.connect("shop");
+        for _ in 0..20 {
+            short.run("BEGIN;\nDISCARD PLANS;\nSELECT queue.dequeue('q');\nROLLBACK");
+        }
+        db.one::<i64>("SELECT count(*) FROM queue.keys") == 1
+            && db.one::<i64>("SELECT count(*) FROM queue.done_keys") == 0
+    });
+    assert_eq!(db.one::<String>("SELECT key FROM queue.keys"), "here");
+}
+
+#[test]
+fn entries_and_marks_are_dumped_and_restored() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    db.run(
+        "SELECT queue.create_queue('q', on_conflict => 'skip');
+         SELECT queue.enqueue('q', key => 'o', once => '1 day');
+         SELECT queue.pop('q');
+         SELECT queue.enqueue('q', key => 'k')",
+    );
+    let dump = server.program("pg_dump", &["--dbname=shop", "--format=custom", "--file=keys.dump"]);
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    db.run("CREATE DATABASE copy");
+    let restore = server.program("pg_restore", &["--dbname=copy", "--exit-on-error", "keys.dump"]);
+    assert!(restore.status.success(), "{}", String::from_utf8_lossy(&restore.stderr));
+    let mut copy = server.connect("copy");
+    assert_eq!(copy.one::<i64>("SELECT queue.enqueue('q', key => 'k')"), 2);
+    assert_eq!(copy.one::<i64>("SELECT queue.enqueue('q', key => 'o', once => '1 day')"), 1);
+}
+
+const OBJECTS: i64 = 4;
+const ENQUEUERS: u64 = 4;
+const CHANGES: usize = 300;
+
+/// Each transaction changes an object and enqueues its key; who runs the job copies the version it sees. In the
+/// end every copy must be of the last version.
+fn hammer(server: &Server, workers: bool) {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64) | 1;
+    println!("seed {seed}");
+    let mut db = server.app("shop");
+    db.run(&format!(
+        "CREATE TABLE object (id int PRIMARY KEY, version int NOT NULL);
+         CREATE TABLE copy (id int PRIMARY KEY, version int NOT NULL, runs int NOT NULL);
+         INSERT INTO object SELECT i, 0 FROM generate_series(1, {OBJECTS}) i;
+         INSERT INTO copy SELECT i, 0, 0 FROM generate_series(1, {OBJECTS}) i;
+         SELECT queue.create_queue('q', 'object int', on_conflict => 'skip', backoff => '1 ms', max_attempts => 1000);
+         CREATE FUNCTION work(job q) RETURNS void LANGUAGE plpgsql SET search_path = public AS $$
+         DECLARE
+             seen int;
+         BEGIN
+             SELECT version INTO seen FROM object WHERE id = job.object;
+             IF random() < 0.1 THEN PERFORM pg_sleep(0.005); END IF;
+             IF random() < 0.05 THEN RAISE 'by chance'; END IF;
+             UPDATE copy SET version = greatest(version, seen), runs = runs + 1 WHERE id = job.object;
+         END $$;
+         CREATE TABLE dirty (object int);
+         SELECT queue.attach('dirty', 'q', 'insert', set => '{{\"object\": \"new.object\"}}', key => 'new.object')"
+    ));
+    if workers {
+        db.run("SELECT queue.register_processor('q', 'work(q)', parallelism => 2, batch_size => 20)");
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let enqueuers: Vec<_> = (0..ENQUEUERS)
+            .map(|number| {
+                scope.spawn(move || change(&mut server.connect("shop"), Rng::of(seed, number)))
+            })
+            .collect();
+        let over = &over;
+        for _ in 0..2 {
+            scope.spawn(move || pop(&mut server.connect("shop"), over));
+        }
+        scope.spawn(move || lease(&mut server.connect("shop"), over));
+        enqueuers.into_iter().for_each(|enqueuer| enqueuer.join().expect("an enqueuer failed"));
+        until("all jobs are done", || db.one::<i64>("SELECT count(*) FROM q") == 0);
+        over.store(true, SeqCst);
+    });
+    let lost: i64 =
+        db.one("SELECT count(*) FROM object o JOIN copy c USING (id) WHERE o.version <> c.version");
+    assert_eq!(lost, 0, "an object's last change was lost; seed {seed}");
+    let changes: i64 = db.one("SELECT sum(version)::bigint FROM object");
+    let runs: i64 = db.one("SELECT sum(runs)::bigint FROM copy");
+    println!("{changes} changes, {runs} runs");
+}
+
+fn change(db: &mut Client, mut rng: Rng) {
+    for _ in 0..CHANGES {
+        let object = rng.between(1, OBJECTS);
+        let update = format!("UPDATE object SET version = version + 1 WHERE id = {object}");
+        let enqueue = match rng.between(0, 5) {
+            0 => format!("INSERT INTO q (key, object) VALUES ('{object}', {object})"),
+            1 => format!("INSERT INTO dirty VALUES ({object})"),
+            2 => format!("SELECT queue.enqueue('q', '{{\"object\": {object}}}', key => '{object}', delay => '1 ms')"),
+            3 => format!("SELECT queue.enqueue('q', '{{\"object\": {object}}}', key => '{object}', on_conflict => 'replace')"),
+            _ => format!("SELECT queue.enqueue('q', '{{\"object\": {object}}}', key => '{object}')"),
+        };
+        let (first, second) = if rng.percent(50) { (update, enqueue) } else { (enqueue, update) };
+        let end = if rng.percent(10) { "ROLLBACK" } else { "COMMIT" };
+        let pause = if rng.percent(33) { "SELECT pg_sleep(0.002)" } else { "SELECT 1" };
+        // Two orders of locks may deadlock, which rolls back both the change and the job.
+        let _ = db.batch_execute(&format!("BEGIN;\n{first};\n{pause};\n{second};\n{end}"));
+        let _ = db.batch_execute("ROLLBACK");
+    }
+}
+
+fn pop(db: &mut Client, over: &AtomicBool) {
+    db.run(
+        "CREATE OR REPLACE FUNCTION pg_temp.pop_and_copy() RETURNS int LANGUAGE plpgsql AS $$
+         DECLARE
+             job q;
+             seen int;
+         BEGIN
+             SELECT * INTO job FROM queue.pop_as(NULL::q);
+             IF job.id IS NULL THEN RETURN 0; END IF;
+             SELECT version INTO seen FROM object WHERE id = job.object;
+             PERFORM pg_sleep(0.001);
+             UPDATE copy SET version = greatest(version, seen), runs = runs + 1 WHERE id = job.object;
+             RETURN 1;
+         END $$",
+    );
+    let mut rolled_back = 0;
+    while !over.load(SeqCst) {
+        rolled_back += 1;
+        let end = if rolled_back % 5 == 0 { "ROLLBACK" } else { "COMMIT" };
+        let _ = db.batch_execute(&format!("BEGIN;\nSELECT pg_temp.pop_and_copy();\n{end}"));
+        let _ = db.batch_execute("ROLLBACK");
+    }
+}
+
+fn lease(db: &mut Client, over: &AtomicBool) {
+    while !over.load(SeqCst) {
+        let jobs = db.query("SELECT id, attempt, object FROM queue.dequeue_as(NULL::q, 3)", &[]);
+        for job in jobs.unwrap_or_default() {
+            let (id, attempt, object): (i64, i32, Option<i32>) = (job.get(0), job.get(1), job.get(2));
+            let object = object.unwrap_or_default();
+            loop {
+                let copy = format!(
+                    "BEGIN;\nUPDATE copy SET version = greatest(copy.version, o.version), runs = runs + 1
+                     FROM object o WHERE o.id = copy.id AND o.id = {object};\nSELECT queue.ack('q', {id}, {attempt});\nCOMMIT"
+                );
+                if db.batch_execute(&copy).is_ok() {
+                    break;
+                }
+                let _ = db.batch_execute("ROLLBACK");
+            }
+        }
+    }
+}
+
+const HAMMERED: Settings = &[("queue_ext.poll_interval", "1s"), ("deadlock_timeout", "10ms")];
+
+#[test]
+fn no_change_is_lost_with_workers() {
+    hammer(&Server::start(HAMMERED), true);
+}
+
+#[test]
+fn no_change_is_lost_with_clients_only() {
+    hammer(&Server::start(HAMMERED), false);
+}
+
+#[test]
+fn no_change_is_lost_without_shared_memory() {
+    let server = Server::start_without_preload(&[("deadlock_timeout", "10ms")]);
+    hammer(&server, false);
+}
