@@ -111,11 +111,11 @@ pub fn step(queue: &Queue) -> Step {
     }
     // The last: the others may have moved some among them.
     let more_waiting = free_waiting(queue, &mut step, &mut unmovable);
-    keys::prune(queue);
+    let keys_due = keys::prune(queue).unwrap_or(NEVER);
     complain(queue, slot, &unmovable);
     step.add(tick::fire_due(queue));
     if let Some(slot) = slot {
-        let next = if step.more { 0 } else { next_due(queue) };
+        let next = if step.more { 0 } else { next_due(queue).min(keys_due) };
         let stuck = next <= time::now() && step.moved == 0 && !more_waiting;
         guard.0 = None;
         slot.due_at(if stuck { time::now() + PAUSE } else { next });
@@ -251,12 +251,10 @@ fn returned<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
 
 /// When the next row of any kind becomes due, or those passed over are tried again.
 fn next_due(queue: &Queue) -> Micros {
-    let of_keys = keys::next_due(queue).unwrap_or(NEVER);
-    let of_rows = role::as_role(queue.owner, || {
+    role::as_role(queue.owner, || {
         let _order = role::Planner::by_index();
         earliest(queue)
-    });
-    of_rows.min(of_keys)
+    })
 }
 
 /// The same; to be called as the queue's owner.

@@ -43,7 +43,7 @@ use crate::wake;
 pub use collect::{Collecting, collect};
 pub use ended::{ended, popped, require_fresh_view};
 use entry::{Entry, Lock};
-pub use prune::{forget_marks, next_due, prune};
+pub use prune::{forget_marks, prune};
 
 /// A job just inserted that has a key.
 #[derive(Debug, Clone)]

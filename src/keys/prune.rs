@@ -21,7 +21,6 @@ pub const PAUSE: Micros = 60_000_000;
 const AT_ONCE: f64 = 0.01;
 
 /// Where a session's pass over a queue's entries is.
-#[derive(Default)]
 struct Pass {
     next: Micros,
     after: String,
@@ -31,40 +30,46 @@ thread_local! {
     static PASSES: RefCell<HashMap<Oid, Pass>> = RefCell::new(HashMap::new());
 }
 
-/// Does a step, if one is due. Must be called inside `spi::connect`.
-pub fn prune(queue: &Queue) {
+/// Does a step, if one is due, and says when the next one is. Must be called inside `spi::connect`.
+pub fn prune(queue: &Queue) -> Option<Micros> {
+    const FIRST: &str = "
+        SELECT (SELECT done_until FROM queue.done_keys WHERE queue = $1 ORDER BY done_until LIMIT 1),
+               EXISTS (SELECT FROM queue.keys WHERE queue = $1)";
     let now = time::now();
-    let from = PASSES.with_borrow_mut(|passes| {
+    let first = as_extension(|| {
+        let _order = role::Planner::by_index();
+        spi::run_kept(FIRST, &[REGCLASSOID], &[queue_arg(queue.oid)])
+    });
+    let mark = first.datum(0, 1).map(|at| at.value() as Micros);
+    let mark_due = match mark.filter(|mark| *mark <= now) {
+        Some(_) => Some(if remove_marks(queue.oid, now) < STEP as usize { now + PAUSE } else { now }),
+        None => mark,
+    };
+    let pass_due = first.get(0, 2).unwrap_or(false).then(|| advance(queue, now));
+    mark_due.into_iter().chain(pass_due).min()
+}
+
+/// Does a step of this session's pass over the entries, if it is due. Says when the next one is.
+fn advance(queue: &Queue, now: Micros) -> Micros {
+    let (next, from) = PASSES.with_borrow_mut(|passes| {
         let pass = passes.entry(queue.oid).or_insert_with(|| {
             let wait = if time::random_fraction() < AT_ONCE { 0 } else { PAUSE };
             Pass { next: now + wait, after: String::new() }
         });
-        (pass.next <= now).then(|| pass.after.clone())
+        (pass.next, pass.after.clone())
     });
-    remove_marks(queue.oid, now);
-    let Some(from) = from else { return };
+    if next > now {
+        return next;
+    }
     let last = remove_stale(queue, &from);
+    let next = now + if last.is_some() { STEP_PAUSE } else { PAUSE };
     PASSES.with_borrow_mut(|passes| {
-        let pass = passes.entry(queue.oid).or_default();
-        pass.next = now + if last.is_some() { STEP_PAUSE } else { PAUSE };
-        pass.after = last.unwrap_or_default();
+        passes.insert(queue.oid, Pass { next, after: last.unwrap_or_default() });
     });
+    next
 }
 
-/// When there is something to do next. Must be called inside `spi::connect`.
-pub fn next_due(queue: &Queue) -> Option<Micros> {
-    const FIRST: &str = "
-        SELECT (SELECT done_until FROM queue.done_keys WHERE queue = $1 ORDER BY done_until LIMIT 1),
-               EXISTS (SELECT FROM queue.keys WHERE queue = $1)";
-    let rows = as_extension(|| spi::run_kept(FIRST, &[REGCLASSOID], &[queue_arg(queue.oid)]));
-    let mark = rows.datum(0, 1).map(|at| at.value() as Micros);
-    let has_entries: bool = rows.get(0, 2).unwrap_or(false);
-    let pass =
-        PASSES.with_borrow(|passes| passes.get(&queue.oid).map(|pass| pass.next)).filter(|_| has_entries);
-    mark.into_iter().chain(pass).min()
-}
-
-fn remove_marks(queue: Oid, now: Micros) {
+fn remove_marks(queue: Oid, now: Micros) -> usize {
     const REMOVE: &str = "
         DELETE FROM queue.done_keys WHERE ctid = ANY (ARRAY(
             SELECT ctid FROM queue.done_keys WHERE queue = $1 AND done_until <= $2
@@ -72,8 +77,8 @@ fn remove_marks(queue: Oid, now: Micros) {
     as_extension(|| {
         let _order = role::Planner::by_index();
         let types = [REGCLASSOID, TIMESTAMPTZOID, INT8OID];
-        spi::run_kept(REMOVE, &types, &[queue_arg(queue), time::to_arg(Some(now)), arg(STEP)]);
-    });
+        spi::run_kept(REMOVE, &types, &[queue_arg(queue), time::to_arg(Some(now)), arg(STEP)]).len()
+    })
 }
 
 /// Looks at some entries; returns the last of them if there may be more. A job that no snapshot sees any more
