@@ -45,6 +45,7 @@ INSERT INTO rule VALUES
     ('resubmit', 'owner', $$SELECT queue.resubmit('privileges_matrix.q', 1)$$),
     ('resubmit_all', 'owner', $$SELECT queue.resubmit_all('privileges_matrix.q')$$),
     ('cancel', 'owner', $$SELECT queue.cancel('privileges_matrix.q', 1)$$),
+    ('forget_key', 'owner', $$SELECT queue.forget_key('privileges_matrix.q', 'k')$$),
     ('history', 'select', $$SELECT queue.history('privileges_matrix.q')$$),
     ('cancel_all', 'owner', $$SELECT queue.cancel_all('privileges_matrix.q')$$),
     ('reprioritize', 'owner', $$SELECT queue.reprioritize('privileges_matrix.q', 1, 1)$$),
