@@ -3,7 +3,7 @@
 use super::insert::Desc;
 use super::relation::Open;
 use super::scan::{Cursor, Deletion, Fresh, Key};
-use super::sweep::{Swept, Wish};
+use super::sweep::{Order, Swept, Wish};
 use super::time::Micros;
 use super::{Datum, Oid};
 
@@ -99,8 +99,9 @@ pub fn end(
             let special = unsafe { super::row::any_filled_of(header, &place.special) };
             if with_rows || special { Wish::DeleteAndReturn } else { Wish::Delete }
         };
+        let order = Order { command, desc: &desc, columns, limit: run.len(), gone_too: true };
         // SAFETY: the closure reads memory, and indexes only where there is something.
-        unsafe { cursor.sweep(command, &desc, columns, run.len(), true, wish, &mut swept) };
+        unsafe { cursor.sweep(&order, wish, &mut swept) };
     }
     super::xact::next_command();
     let mut ended = Ended { rows: Vec::with_capacity(leases.len()), busy: Vec::new() };

@@ -25,6 +25,7 @@ pub mod latch;
 pub mod leased;
 pub mod lock;
 pub mod parse;
+pub mod passing;
 pub mod ready;
 pub mod relation;
 pub mod role;

@@ -4,7 +4,7 @@
 use super::insert::Desc;
 use super::relation::Open;
 use super::scan::{Cursor, Deletion, Fresh, Key, Status, Step};
-use super::sweep::{Swept, Wish};
+use super::sweep::{Order, Swept, Wish};
 use super::time::Micros;
 use super::{Datum, Oid};
 use crate::claim::floor::{BOTTOM, Keys, PRIORITIES, TOP};
@@ -170,12 +170,10 @@ impl Ready {
         let command = super::xact::command_to_write();
         let mut stopped = TOP;
         let columns = [of.id, of.attempt, of.max_attempts, of.run_at];
+        let order = Order { command, desc, columns, limit: limit - rows.len(), gone_too: false };
         let mut swept = Vec::new();
         // SAFETY: the closure is a constant.
-        let more = unsafe {
-            let left = limit - rows.len();
-            cursor.sweep(command, desc, columns, left, false, |_, _| Wish::DeleteAndReturn, &mut swept)
-        };
+        let more = unsafe { cursor.sweep(&order, |_, _| Wish::DeleteAndReturn, &mut swept) };
         let mut last = BOTTOM;
         for Swept { outcome, columns: [id, attempt, max_attempts, run_at], row } in swept {
             let id = id.map_or(0, |value| value.value() as i64);

@@ -4,6 +4,7 @@
 use super::Datum;
 use super::guard::{guarded, is_interrupted, raw};
 use super::insert::Desc;
+use super::passing::Passing;
 use super::scan::{Cursor, Deletion, LOCKED};
 use pgrx::pg_sys;
 
@@ -40,27 +41,36 @@ enum End {
     Interrupted,
 }
 
+/// What a sweep is to do.
+pub struct Order<'a, const N: usize> {
+    /// The command that deletes.
+    pub command: u32,
+    /// Of the rows that are returned.
+    pub desc: &'a Desc,
+    /// Columns to read of each row: numbers up to the one that the cursor was opened for.
+    pub columns: [i16; N],
+    /// Rows to delete at most.
+    pub limit: usize,
+    /// Tell of rows, too, that somebody else is deleting.
+    pub gone_too: bool,
+}
+
 impl Cursor<'_> {
-    /// From where the cursor was put, in its order, deletes up to `limit` of the rows that `wish` says, without
-    /// waiting for anybody. `columns` of each row are read for it, numbers up to the one the cursor was opened
-    /// for. Adds what became of each; of those that are gone only with `gone_too`. False if there were not so
-    /// many.
+    /// From where the cursor was put, in its order, deletes the rows that `wish` says, without waiting for
+    /// anybody. Adds what became of each. False if there were fewer than to be deleted.
     ///
     /// # Safety
     /// `wish` does not panic and calls nothing of Postgres.
     pub unsafe fn sweep<const N: usize>(
         &mut self,
-        command: u32,
-        desc: &Desc,
-        columns: [i16; N],
-        limit: usize,
-        gone_too: bool,
+        order: &Order<N>,
         wish: impl Fn(&[Option<Datum>; N], *const pg_sys::HeapTupleHeaderData) -> Wish + Copy,
         swept: &mut Vec<Swept<N>>,
     ) -> bool {
+        let Order { command, columns, limit, gone_too, .. } = *order;
         assert!(columns.iter().all(|number| *number > 0 && *number <= self.columns));
         let (scan, slot, table) = (self.scan, self.slot, self.table.raw());
-        let (highest, desc) = (self.columns, desc.raw());
+        let (highest, desc) = (self.columns, order.desc.raw());
         let mut left = limit;
         let mut passing = Passing::default();
         while left > 0 {
@@ -140,62 +150,6 @@ unsafe fn column(slot: *mut pg_sys::TupleTableSlot, number: i16) -> Option<Datum
         let index = number as usize - 1;
         (!*(*slot).tts_isnull.add(index)).then(|| *(*slot).tts_values.add(index))
     }
-}
-
-/// The rows that others are deleting lie in runs, each of one transaction.
-#[derive(Clone, Copy, Default)]
-struct Passing {
-    /// It was seen deleting a row a moment ago: in progress, or committed.
-    deleter: u32,
-}
-
-impl Passing {
-    /// Is this row, too, being deleted by the transaction that was seen before? Then trying to delete it
-    /// comes to the same: should that transaction have been rolled back since, it was so after the row before
-    /// was met, and so after this claim began, which is what its rollback counts on (see `claim::floor`).
-    ///
-    /// # Safety
-    /// Under a guard. The slot is filled by an index scan.
-    unsafe fn is_gone(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
-        // SAFETY: the slot keeps the page pinned; the first look, without a lock, is only to spare the lock.
-        unsafe {
-            let header = (*tuple_in(slot)).t_data;
-            let deleter = || u32::from((&raw const (*header).t_choice.t_heap.t_xmax).read_volatile());
-            if self.deleter == 0 || deleter() != self.deleter {
-                return false;
-            }
-            let buffer = (*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).buffer;
-            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let gone = deleter() == self.deleter && is_deleted(header);
-            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            gone
-        }
-    }
-
-    /// The row was found gone.
-    ///
-    /// # Safety
-    /// As for `is_gone`.
-    unsafe fn note(&mut self, slot: *mut pg_sys::TupleTableSlot) {
-        // SAFETY: as in `is_gone`. Who deleted the row stays what it is unless his transaction is rolled back.
-        unsafe {
-            let header = (*tuple_in(slot)).t_data;
-            let buffer = (*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).buffer;
-            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            self.deleter = if is_deleted(header) { u32::from((*header).t_choice.t_heap.t_xmax) } else { 0 };
-            raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-        }
-    }
-}
-
-/// Says the header that the transaction in it deletes the row, and not only locks it?
-///
-/// # Safety
-/// The row's page is locked.
-unsafe fn is_deleted(header: *const pg_sys::HeapTupleHeaderData) -> bool {
-    // SAFETY: by the contract above.
-    let mask = unsafe { u32::from((*header).t_infomask) };
-    mask & (pg_sys::HEAP_XMAX_INVALID | LOCKED) == 0
 }
 
 /// Fetches the next row into the slot; false if there is none.
