@@ -5,7 +5,8 @@
 //! - A backend has one thread. Statics here are touched by that thread only, except for what lies in
 //!   shared memory, which is atomics throughout.
 //! - pgrx turns a Postgres ERROR inside any `pg_sys` call into a Rust panic, so destructors run, and
-//!   turns the panic back into an ERROR at the edge (`#[pg_guard]`).
+//!   turns the panic back into an ERROR at the edge (`#[pg_guard]`). Only loops over rows call Postgres
+//!   without that, under one guard for all of the loop: see `guard`.
 #![allow(unsafe_code)]
 
 pub mod array;

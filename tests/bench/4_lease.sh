@@ -17,4 +17,15 @@ lease_ours() {
     times 100 "$(full_and_bench mail 100000 1 "$script" 1000)"
 }
 
-compare "dequeue and ack_many, 100 at a time, jobs" lease_hand lease_ours 2
+# What bounds it: the same rows from a table, and two commits that write.
+lease_given() {
+    local script="
+        WITH mark AS (INSERT INTO marks VALUES (1))
+        SELECT array_agg(id) AS ids, array_agg(attempt) AS attempts FROM jobs_given \\gset
+        WITH mark AS (INSERT INTO marks VALUES (1)) SELECT count(*) FROM unnest(:ids::bigint[], :attempts::int[]);"
+    times 100 "$(bench 1 "$script" --transactions=1000)"
+}
+
+in_turn lease_hand lease_ours lease_given
+row "dequeue and ack_many, 100 at a time, jobs" lease_hand lease_ours 2
+row "— bound: such rows and two commits, without any queue" lease_hand lease_given

@@ -17,9 +17,12 @@ insert_select() {
     times 100 "$(bench 1 'INSERT INTO sink SELECT id, recipient, subject FROM hundred;' --time="$seconds")"
 }
 insert_each_ours() { by_worker 'insert_each(mail)' 50000; }
+# What bounds it: a commit for a hundred jobs, in the server, and nothing else.
+only_commits() { times "$jobs" "$(sql -c "CALL only_commit($((jobs / 100)), NULL)")"; }
 
-in_turn batches_hand noop_ours noop_many_ours
+in_turn batches_hand noop_ours noop_many_ours only_commits
 row "worker, no-op f(mail), jobs" batches_hand noop_ours "at least 1.5 and 150,000/s"
 row "worker, no-op f(mail[]), jobs" batches_hand noop_many_ours 3
+row "— bound: a commit for each hundred jobs, in the server" batches_hand only_commits
 compare "worker, plpgsql that inserts a row for each job, rows" insert_select insert_each_ours 0.5
 sql -c "SELECT queue.unregister_processor('mail')" >/dev/null

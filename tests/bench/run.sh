@@ -10,7 +10,7 @@ source tests/bench/lib.sh
 cluster_start preload shared_buffers=512MB max_wal_size=8GB checkpoint_timeout=30min
 psql -qc 'CREATE DATABASE bench'
 export PGDATABASE=bench
-sql -f tests/bench/schema.sql >/dev/null
+sql -f tests/bench/schema.sql -f tests/bench/bounds.sql >/dev/null
 
 model=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1)
 cat <<END
