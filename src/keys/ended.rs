@@ -8,12 +8,39 @@ use super::{entry, prune};
 use crate::claim::{Move, Taken};
 use crate::error::Error;
 use crate::pg::time::{self, Micros};
-use crate::pg::{row, xact};
+use crate::pg::{Oid, row, xact};
 use crate::queue::Queue;
 use crate::queue::layout::Col;
 use crate::wake;
 use pgrx::datum::Interval;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+
+thread_local! {
+    static RUNNING: RefCell<Vec<(Oid, i64)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While it lives, these jobs are being run in this session. This transaction has deleted them, so it does not
+/// see them any more: a processor that enqueues its own key asks.
+pub struct Running(Vec<(Oid, i64)>);
+
+impl Running {
+    pub fn these(queue: &Queue, jobs: &[Taken]) -> Running {
+        let with_key = jobs.iter().filter(|job| has_key(queue, job)).map(|job| (queue.oid, job.id));
+        let inner = with_key.collect();
+        Running(RUNNING.replace(inner))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(std::mem::take(&mut self.0));
+    }
+}
+
+pub fn is_running_here(queue: Oid, id: i64) -> bool {
+    RUNNING.with_borrow(|running| running.contains(&(queue, id)))
+}
 
 /// Jobs are about to be put where their attempts have brought them. Inside `spi::connect`.
 pub fn ended(queue: &Queue, moves: &[Move]) {

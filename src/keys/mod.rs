@@ -41,7 +41,7 @@ use crate::queue::Queue;
 use crate::queue::limits::OnConflict;
 use crate::wake;
 pub use collect::{Collecting, collect};
-pub use ended::{ended, popped, require_fresh_view};
+pub use ended::{Running, ended, popped, require_fresh_view};
 use entry::{Entry, Lock};
 pub use prune::{forget_marks, prune};
 
@@ -154,7 +154,7 @@ fn judge(queue: &Queue, row: &Keyed, entry: &Entry, locked: bool) -> Result<Verd
         if !locked {
             return Ok(Verdict::LockFirst);
         }
-        if twin::combine(queue, row, entry.id, mode) {
+        if twin::combine(queue, row, entry.id, mode)? {
             if is_first_once {
                 entry::point(queue.oid, row, entry.id);
             }
@@ -198,7 +198,9 @@ fn stands_for(queue: &Queue, row: &Keyed, former: i64) -> Result<Verdict, Error>
 
 /// Is the key, of a job with `once`, refused? In this order: when the job is gone, its mark is there.
 fn is_refused(queue: &Queue, key: &str, entry: &Entry) -> bool {
-    twin::exists(queue, entry.id) || entry::is_marked(queue.oid, key)
+    ended::is_running_here(queue.oid, entry.id)
+        || twin::exists(queue, entry.id)
+        || entry::is_marked(queue.oid, key)
 }
 
 /// Does a claim wait for this job to be let go?

@@ -5,7 +5,7 @@ use super::{entry, queue_arg};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::spi::{self, arg};
 use crate::pg::time::{self, Micros};
-use crate::pg::{Oid, role};
+use crate::pg::{Oid, role, xact};
 use crate::queue::{self, Queue, as_extension, statements};
 use pgrx::pg_sys::{INT8ARRAYOID, INT8OID, REGCLASSOID, TEXTOID, TIMESTAMPTZOID};
 use pgrx::prelude::*;
@@ -41,11 +41,16 @@ pub fn prune(queue: &Queue) -> Option<Micros> {
         spi::run_kept(FIRST, &[REGCLASSOID], &[queue_arg(queue.oid)])
     });
     let mark = first.datum(0, 1).map(|at| at.value() as Micros);
+    let has_entries = first.get(0, 2).unwrap_or(false);
+    if xact::is_in_block() || xact::sees_only_the_past() {
+        // A transaction of the user's may go on for long, and whoever needs what it has removed would wait.
+        return (has_entries || mark.is_some()).then(|| mark.unwrap_or(0).max(now + PAUSE));
+    }
     let mark_due = match mark.filter(|mark| *mark <= now) {
         Some(_) => Some(if remove_marks(queue.oid, now) < STEP as usize { now + PAUSE } else { now }),
         None => mark,
     };
-    let pass_due = first.get(0, 2).unwrap_or(false).then(|| advance(queue, now));
+    let pass_due = has_entries.then(|| advance(queue, now));
     mark_due.into_iter().chain(pass_due).min()
 }
 

@@ -3,13 +3,14 @@
 
 use super::Keyed;
 use crate::claim::{self, Moving, Taken, floor};
-use crate::pg::role;
+use crate::error::Error;
 use crate::pg::spi::{self, Rows};
 use crate::pg::time::{self, Micros};
+use crate::pg::{array, role};
 use crate::queue::Queue;
 use crate::queue::limits::OnConflict;
 use crate::queue::statements::{self, One};
-use crate::wake;
+use crate::{settings, wake};
 use pgrx::pg_sys::{INT8OID, TEXTOID, TIMESTAMPTZOID};
 
 /// Where a job waits that has not started. The ready ones once more, for one that came there meanwhile.
@@ -87,9 +88,12 @@ fn take_waiting(queue: &Queue, id: i64) -> Option<(Taken, &'static str)> {
 
 /// Takes the waiting job and the new one, and puts one in their place: the old one with what the mode takes
 /// from the new one. False, with nothing done, if it does not wait any more.
-pub fn combine(queue: &Queue, row: &Keyed, id: i64, mode: OnConflict) -> bool {
-    let Some((old, was)) = take_waiting(queue, id) else { return false };
-    let Some(new) = take_new(queue, row) else { return false };
+pub fn combine(queue: &Queue, row: &Keyed, id: i64, mode: OnConflict) -> Result<bool, Error> {
+    let Some((old, was)) = take_waiting(queue, id) else { return Ok(false) };
+    let Some(new) = take_new(queue, row) else {
+        // A trigger of the user's has moved or removed it.
+        return Err(Error::ChangedMeanwhile(queue.name.clone()));
+    };
     let run_at = if mode == OnConflict::Debounce { new.run_at } else { old.run_at };
     let state = match (mode, was) {
         // What it waits for besides its time is not over.
@@ -100,9 +104,16 @@ pub fn combine(queue: &Queue, row: &Keyed, id: i64, mode: OnConflict) -> bool {
     };
     let types = [queue.row_type, queue.row_type, TEXTOID, TIMESTAMPTZOID];
     let args = [Some(old.row), Some(new.row), spi::arg(state), time::to_arg(run_at)];
-    as_owner(queue, || queue.plan(statements::combine(queue, mode), &types).execute(&args));
+    let put = as_owner(queue, || queue.plan(statements::combine(queue, mode), &types).execute(&args));
+    if mode == OnConflict::Merge {
+        let payload = (!put.is_empty()).then(|| put.datum(0, 1)).flatten();
+        let (bytes, limit) = (payload.map_or(0, array::stored_bytes), settings::max_payload_bytes());
+        if bytes > limit {
+            return Err(Error::PayloadTooLarge { bytes, limit });
+        }
+    }
     announce(queue, state, &old, run_at);
-    true
+    Ok(true)
 }
 
 fn announce(queue: &Queue, state: &str, job: &Taken, run_at: Option<Micros>) {

@@ -177,15 +177,17 @@ pub fn combine(queue: &Queue, mode: OnConflict) -> String {
     let own: String = queue.settable().map(|c| format!(", {}", quoted(&c.name))).collect();
     let own_values: String = queue.settable().map(|c| format!(", {}", column(quoted(&c.name)))).collect();
     format!(
-        "INSERT INTO {table} (id, state, priority, attempt, max_attempts, run_at, errors, key, group_key, payload,
+        "INSERT INTO {table} AS {row} (id, state, priority, attempt, max_attempts, run_at, errors, key, group_key, payload,
                               enqueued_at, correlation_id, topic, once, after, after_failure, keep_result{own})
          OVERRIDING SYSTEM VALUE
          SELECT (p.o).id, $3, least(greatest((p.o).priority, 0), 9), (p.o).attempt, (p.o).max_attempts, $4,
                 (p.o).errors, (p.o).key, (p.o).group_key, {payload}, (p.o).enqueued_at, (p.o).correlation_id,
                 (p.o).topic, coalesce((p.n).once, (p.o).once), (p.o).after, (p.o).after_failure,
                 coalesce((p.n).keep_result, (p.o).keep_result){own_values}
-         FROM (SELECT $1 AS o, $2 AS n) p",
+         FROM (SELECT $1 AS o, $2 AS n) p
+         RETURNING {row}.payload",
         table = queue.table,
+        row = queue.alias,
     )
 }
 

@@ -104,7 +104,7 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
         subtransactions: 0,
         observer,
     };
-    let running = Running::queue(queue.oid);
+    let running = (Running::queue(queue.oid), keys::Running::these(queue, &jobs));
     batch.run(0, jobs.len());
     drop(running);
     batch.finish()

@@ -28,6 +28,16 @@ SELECT queue.enqueue('q', '{"note": "n", "z": 1}', key => 'a', on_conflict => 'm
 SELECT queue.enqueue('q', '{"y": 2}', key => 'a', on_conflict => 'merge') = :first AS same;
 SELECT key, n, note, payload FROM q ORDER BY id;
 
+-- A merged payload is not larger than another may be.
+SELECT queue.create_queue('big');
+SET queue_ext.max_payload = '1kB';
+SELECT queue.enqueue('big', jsonb_build_object('a', repeat('x', 600)), key => 'a', on_conflict => 'merge') > 0;
+SELECT queue.enqueue('big', jsonb_build_object('b', repeat('x', 600)), key => 'a', on_conflict => 'merge') > 0;
+SELECT queue.enqueue('big', jsonb_build_object('a', 1), key => 'a', on_conflict => 'merge') > 0;
+SELECT payload FROM big;
+RESET queue_ext.max_payload;
+SELECT queue.drop_queue('big');
+
 -- debounce: new payload and time.
 SELECT queue.enqueue('q', '{"n": 5}', key => 'a', on_conflict => 'debounce', run_at => '2100-01-01') = :first AS same;
 SELECT state, run_at = '2100-01-01' AS later, priority, n, note, payload FROM q WHERE key = 'a';

@@ -80,6 +80,18 @@ SELECT queue.enqueue('q', '{"n": -1}', key => 'f', once => '1 day') AS failing \
 CALL queue.run('q');
 SELECT queue.status('q', :failing), queue.enqueue('q', '{"n": 1}', key => 'f', once => '1 day') = :failing AS refused;
 
+-- A processor that enqueues its own key: once is refused while it runs; skip makes the next one.
+CREATE OR REPLACE FUNCTION work(q) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE NOTICE 'refused: %', queue.enqueue('q', '{"n": 2}', key => $1.key, once => $1.once, on_conflict => 'skip') = $1.id;
+    IF $1.n > 1 THEN DELETE FROM q WHERE key = 'again'; END IF;
+END $$;
+SELECT queue.enqueue('q', '{"n": 1}', key => 'own', once => '1 day') > 0;
+CALL queue.run('q');
+SELECT queue.enqueue('q', '{"n": 1}', key => 'again', on_conflict => 'skip') > 0;
+CALL queue.run('q');
+SELECT n, key, once FROM q WHERE state <> 'failed';
+
 -- An older snapshot must not run what may stand for work it does not see.
 SELECT queue.create_queue('q2', on_conflict => 'skip');
 SELECT queue.enqueue('q2', key => 'a');
