@@ -1,5 +1,6 @@
 //! Everything that needs a running server and real clients: one module a topic.
 
+mod after;
 mod audit;
 mod balance;
 mod crash;
