@@ -1,6 +1,6 @@
 //! Upkeep's part: which waiting jobs need not wait any more, or cannot come to run.
 
-use super::{SOME_UNFINISHED, notes, unfinished};
+use super::{notes, some_unfinished};
 use crate::pg::spi::{self, Arg};
 use crate::pg::{Oid, catalog, role, time};
 use crate::queue::Queue;
@@ -144,7 +144,7 @@ fn judge(queue: &Queue, ids: Vec<i64>) -> BTreeMap<i64, Option<i64>> {
                         WHERE (SELECT true FROM {table} AS f WHERE f.state = 'failed' AND f.id = x LIMIT 1)) END AS failed
              FROM {table} AS w WHERE w.state = 'blocked' AND w.after IS NOT NULL AND w.id = ANY ($1) OFFSET 0) AS d
          WHERE d.failed IS NOT NULL OR NOT {}",
-        SOME_UNFINISHED.replace("{ids}", "d.after").replace("{unfinished}", &unfinished(queue, "x")),
+        some_unfinished(queue, "d.after"),
     );
     let rows = role::as_role(queue.owner, || {
         let _order = role::Planner::by_index();

@@ -61,11 +61,16 @@ use crate::queue::layout::Col;
 use crate::queue::limits::{check_after, check_after_failure};
 use pgrx::pg_sys;
 
-/// Ids and the condition for one of them, `x`, are put in. LIMIT: never turned into a look at whole tables.
-const SOME_UNFINISHED: &str =
-    "coalesce((SELECT true FROM unnest({ids}) AS x WHERE {unfinished} LIMIT 1), false)";
+/// SQL: has one of these ids not ended? From the highest on: mostly that is the one that is still going.
+fn some_unfinished(queue: &Queue, ids: &str) -> String {
+    format!(
+        "coalesce((SELECT true FROM (SELECT x FROM unnest({ids}) AS x ORDER BY x DESC OFFSET 0) AS o
+             WHERE {} LIMIT 1), false)",
+        unfinished(queue, "o.x")
+    )
+}
 
-/// SQL: is there a job of this id that has not ended?
+/// SQL: is there a job of this id that has not ended? LIMIT: never turned into a look at whole tables.
 fn unfinished(queue: &Queue, id: &str) -> String {
     let table = &queue.table;
     let is = |state: &str, more: &str| {
@@ -86,7 +91,7 @@ fn must_wait(queue: &Queue, ids: &[i64], release: bool) -> bool {
     let sql = format!(
         "SELECT {} OR coalesce((SELECT NOT $2 FROM unnest($1) AS x
              WHERE (SELECT true FROM {} AS f WHERE f.state = 'failed' AND f.id = x LIMIT 1) LIMIT 1), false)",
-        SOME_UNFINISHED.replace("{ids}", "$1").replace("{unfinished}", &unfinished(queue, "x")),
+        some_unfinished(queue, "$1"),
         queue.table
     );
     let args = [spi::arg(ids.to_vec()), spi::arg(release)];
