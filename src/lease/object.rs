@@ -181,6 +181,7 @@ mod tests {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let bytes = written(&names, &[Value::Text(b"ab"); 40]);
         let entry = |i: usize| u32::from_ne_bytes(bytes[8 + 4 * i..12 + 4 * i].try_into().unwrap());
+        (0..80).for_each(|i| assert_eq!(entry(i) & IS_END != 0, i % 32 == 0, "entry {i}"));
         assert_eq!((entry(0), entry(1)), (IS_END | 3, 3));
         assert_eq!((entry(31), entry(32)), (3, IS_END | (33 * 3)));
         assert_eq!((entry(63), entry(64)), (2, IS_END | (40 * 3 + 25 * 2)));
