@@ -126,6 +126,7 @@ pub struct Planner {
     bitmap: bool,
     sort: bool,
     nested_loop: bool,
+    jit: bool,
 }
 
 impl Planner {
@@ -160,10 +161,13 @@ impl Planner {
         before
     }
 
+    /// As it is now. Nothing of ours is worth compiling, and a plan that reads a table in spite of
+    /// `enable_seqscan` looks dear enough to be compiled at each execution.
     fn now() -> Planner {
         // SAFETY: as above.
         unsafe {
             Planner {
+                jit: std::mem::replace(&mut *(&raw mut pg_sys::jit_enabled), false),
                 seqscan: pg_sys::enable_seqscan,
                 bitmap: pg_sys::enable_bitmapscan,
                 sort: pg_sys::enable_sort,
@@ -181,6 +185,7 @@ impl Drop for Planner {
             pg_sys::enable_bitmapscan = self.bitmap;
             pg_sys::enable_sort = self.sort;
             pg_sys::enable_nestloop = self.nested_loop;
+            pg_sys::jit_enabled = self.jit;
         }
     }
 }
