@@ -16,6 +16,7 @@ use crate::queue::limits::{OnConflict, check_interval, check_key, check_max_atte
 use crate::queue::{self, Queue};
 use crate::{after, wake};
 use pgrx::IntoDatum;
+use std::collections::HashMap;
 
 /// Runs an INSERT into the queue, and tells `on_id` the id of each new job, in order. False, with nothing
 /// done, if the statement must be executed as it is.
@@ -71,6 +72,7 @@ fn into_sink(
         due: None,
         on_conflict,
         keyed: Vec::new(),
+        met: HashMap::new(),
         ids: Vec::new(),
     };
     let mut outcome = Ok(());
@@ -107,6 +109,8 @@ struct Sink<'a> {
     on_conflict: Option<OnConflict>,
     /// To be settled once they are written.
     keyed: Vec<Keyed>,
+    /// Keys that skip, with the first job of the statement, or what stands for it, and whether it is `once`.
+    met: HashMap<String, (i64, bool)>,
     /// Of the jobs put, in order.
     ids: Vec<i64>,
 }
@@ -194,7 +198,12 @@ impl Sink<'_> {
         if !keyed.coalesces() {
             return Ok(None);
         }
-        let former = keys::stand_in(self.queue, &keyed.key, keyed.once, keyed.on_conflict);
+        let former = self
+            .met_before(&keyed)
+            .or_else(|| keys::stand_in(self.queue, &keyed.key, keyed.once, keyed.on_conflict));
+        if keyed.skips() {
+            self.met.entry(keyed.key.clone()).or_insert((former.unwrap_or(id), keyed.once));
+        }
         match former {
             Some(_) => {
                 let value = self.states[0];
@@ -206,6 +215,12 @@ impl Sink<'_> {
             None => self.keyed.push(keyed),
         }
         Ok(former)
+    }
+
+    /// A row of this statement with the same key, or what stands for that one.
+    fn met_before(&self, keyed: &Keyed) -> Option<i64> {
+        let (id, once) = *self.met.get(&keyed.key).filter(|_| keyed.skips())?;
+        (once || !keyed.once).then_some(id)
     }
 
     /// Writes what is left, and returns the ids.

@@ -62,6 +62,11 @@ impl Keyed {
         self.once || self.on_conflict.is_some()
     }
 
+    /// Does any job that waits stand for it?
+    pub fn skips(&self) -> bool {
+        self.mode() == OnConflict::Skip
+    }
+
     fn mode(&self) -> OnConflict {
         self.on_conflict.unwrap_or(OnConflict::Skip)
     }

@@ -50,6 +50,19 @@ UPDATE item SET name = 'two' WHERE id <= 15;
 UPDATE item SET name = 'three' WHERE id = 1;
 SELECT note, count(*) FROM q GROUP BY note ORDER BY note;
 SELECT queue.detach('item', 'q');
+-- skip by statement: the first row of each key stays, and is not even met by the others.
+SELECT queue.attach('item', 'q', key => 'new.id % 2', set => '{"n": "new.id", "note": "new.name"}', events => 'update', on_conflict => 'skip');
+SELECT queue.purge('q');
+UPDATE item SET name = 'a' WHERE id IN (1, 3, 5, 7, 2);
+SELECT key, n IN (1, 3, 5, 7, 2) AS one_of_them, note FROM q ORDER BY key;
+UPDATE item SET name = 'b';
+SELECT key, n IN (1, 3, 5, 7, 2) AS one_of_them, note FROM q ORDER BY key;
+BEGIN;
+SELECT count(*) FROM queue.pop('q', 2);
+UPDATE item SET name = 'c';
+SELECT key, note FROM q ORDER BY key;
+COMMIT;
+SELECT queue.detach('item', 'q');
 SELECT queue.attach('item', 'q', key => 'new.id % 2', set => '{"n": "new.id", "note": "new.name"}', events => 'update',
                     level => 'row', on_conflict => 'skip');
 SELECT queue.purge('q');
