@@ -2,7 +2,7 @@
 
 use super::{notes, some_unfinished};
 use crate::pg::spi::{self, Arg};
-use crate::pg::{Oid, catalog, role, time};
+use crate::pg::{Oid, catalog, role, time, xact};
 use crate::queue::Queue;
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -24,6 +24,8 @@ pub struct Looked {
 pub fn look(queue: &Queue) -> Looked {
     let (found, more) = match notes::slot(queue.oid) {
         Some(slot) if slot.waits.is_none() => return Looked::default(),
+        // What it was told of may be later than what it sees: that is left for others.
+        Some(_) if xact::sees_only_the_past() => return Looked::default(),
         Some(_) => as_told(queue),
         None => one_after_the_other(queue),
     };
