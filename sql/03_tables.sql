@@ -61,15 +61,19 @@ COMMENT ON COLUMN queue.processors.timeout IS 'Longest run of one job (of one ca
 CREATE TABLE queue.attachments (
     id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source       regclass NOT NULL,
-    queue        regclass NOT NULL REFERENCES queue.queues ON DELETE CASCADE,
+    queue        regclass REFERENCES queue.queues ON DELETE CASCADE,
+    topic        text,
     role         regrole  NOT NULL,
     options      jsonb    NOT NULL,
-    UNIQUE (source, queue)
+    UNIQUE (source, queue),
+    UNIQUE (source, topic),
+    CHECK ((queue IS NULL) <> (topic IS NULL))
 );
-COMMENT ON TABLE queue.attachments IS 'Which tables feed which queues by trigger';
+COMMENT ON TABLE queue.attachments IS 'Which tables feed which queues, or publish to which topics, by trigger';
 COMMENT ON COLUMN queue.attachments.id IS 'The argument of the generated triggers, so that tables may be renamed';
 COMMENT ON COLUMN queue.attachments.source IS 'The table whose changes are enqueued';
-COMMENT ON COLUMN queue.attachments.queue IS 'The queue they are put on';
+COMMENT ON COLUMN queue.attachments.queue IS 'The queue they are put on; null: published to the topic';
+COMMENT ON COLUMN queue.attachments.topic IS 'The topic they are published to; null: put on the queue';
 COMMENT ON COLUMN queue.attachments.role IS 'The role that attached it: expressions and the insert run with its rights, whoever changes the source';
 COMMENT ON COLUMN queue.attachments.options IS 'The options of attach';
 

@@ -21,21 +21,22 @@ CREATE FUNCTION queue.enqueue_many(
 COMMENT ON FUNCTION queue.enqueue_many IS 'Puts a job on the queue for each payload, in order, and returns their ids in that order. Arguments, errors and rights as for enqueue.';
 
 CREATE FUNCTION queue.attach(
-    source regclass, queue regclass, events text DEFAULT 'insert,update,delete',
+    source regclass, queue regclass DEFAULT NULL, events text DEFAULT 'insert,update,delete',
     set jsonb DEFAULT NULL, condition text DEFAULT NULL, key text DEFAULT NULL,
     priority integer DEFAULT NULL, delay interval DEFAULT NULL,
     columns text[] DEFAULT NULL, ignore_own boolean DEFAULT false, level text DEFAULT NULL,
-    on_conflict text DEFAULT NULL
+    on_conflict text DEFAULT NULL, topic text DEFAULT NULL
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'attach_wrapper';
 COMMENT ON FUNCTION queue.attach IS
 'From now on changes of the source table put jobs on the queue, in the same transaction.
 events: any of insert, update, delete. set: queue column or payload field (payload.name) → SQL expression over new and old, for example {"recipient": "new.email"}; without it the payload is {"operation", "table", "key", "row"}. condition: boolean expression; only rows for which it is true are enqueued. key: expression for the job''s key; on_conflict (the queue''s): what is done if a job with this key waits already, see enqueue. priority 0 to 9 and delay as in enqueue. columns: an update counts only if one of these columns changed. ignore_own: changes made by this queue''s own processor do not enqueue again. level: row or statement; by default statement where Postgres allows it, so that a statement of many rows makes one bulk insert.
+topic: instead of a queue: each change is published to it, see queue.publish, and so put on every queue that is subscribed when it happens; set may then name payload, its fields, priority, run_at, key, max_attempts, group_key, once and correlation_id. The role that attaches needs INSERT on those queues whenever a change happens. ignore_own: not put on the queue whose processor made the change.
 Expressions are checked now, and run with the rights of the role that attaches, under search_path pg_catalog: qualify other names. The roles that change the source need no privilege on the queue.
-Errors: 42809 not a queue or not a table, 42703 unknown column, 42601 not a single expression, 42710 already attached, 42501. Who: the owner of the queue who also owns the source.';
+Errors: 22004 neither queue nor topic, 22023 both, or a malformed topic, 42809 not a queue or not a table, 42703 unknown column, 42601 not a single expression, 42710 already attached, 42501. Who: the owner of the queue who also owns the source; with a topic, the owner of the source.';
 
-CREATE FUNCTION queue.detach(source regclass, queue regclass)
+CREATE FUNCTION queue.detach(source regclass, queue regclass DEFAULT NULL, topic text DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'detach_wrapper';
-COMMENT ON FUNCTION queue.detach IS 'Ends what attach began; jobs already enqueued stay. Errors: 42704 not attached, 42501. Who: the owner of the source or of the queue.';
+COMMENT ON FUNCTION queue.detach IS 'Ends what attach began, with a queue or with a topic; jobs already enqueued stay. Errors: 42704 not attached, 22023 both a queue and a topic, 22004 neither, 42501. Who: the owner of the source or of the queue.';
 
 CREATE FUNCTION queue.enqueue_from_trigger()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'enqueue_from_trigger';

@@ -20,3 +20,6 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON PROCEDURE queue.wait, queue.run TO PUBLIC;
 GRANT SELECT ON queue.schedules TO PUBLIC;
 GRANT SELECT ON queue.overview, queue.activity, queue.errors TO PUBLIC;
+GRANT EXECUTE ON FUNCTION queue.publish, queue.unsubscribe, queue.publish_attached TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE queue.resync TO PUBLIC;
+GRANT SELECT ON queue.topics, queue.progress TO PUBLIC;

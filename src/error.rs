@@ -97,13 +97,14 @@ pub enum Error {
         queue: String,
         role: String,
     },
+    /// `target`: the queue or the topic, with its kind.
     AlreadyAttached {
         source: String,
-        queue: String,
+        target: String,
     },
     NotAttached {
         source: String,
-        queue: String,
+        target: String,
     },
     /// Only plain and partitioned tables have the triggers that attach needs.
     NotATable(String),
@@ -148,6 +149,31 @@ pub enum Error {
     TriggerUse(String),
     /// A row inserted by hand in another state than ready; the queue's name.
     ForeignState(String),
+    /// A topic or a pattern of topics that cannot be; `what` is it.
+    BadTopic {
+        what: &'static str,
+        text: String,
+        reason: &'static str,
+        hint: &'static str,
+    },
+    AlreadySubscribed {
+        queue: String,
+        pattern: String,
+    },
+    NotSubscribed {
+        queue: String,
+        pattern: String,
+    },
+    /// Another session runs the same resync.
+    ResyncRunning {
+        source: String,
+        queue: String,
+    },
+    /// What was interrupted was begun with another condition.
+    ResyncCondition {
+        source: String,
+        queue: String,
+    },
     /// No background worker could be started.
     NoWorkerSlot,
     NoSchedule(String),
@@ -297,14 +323,14 @@ impl From<Error> for ErrorReport {
                 format!("the processor of queue \"{queue}\" runs as role \"{role}\" only"),
                 Some(format!("Connect as \"{role}\".")),
             ),
-            Error::AlreadyAttached { source, queue } => (
+            Error::AlreadyAttached { source, target } => (
                 Code::ERRCODE_DUPLICATE_OBJECT,
-                format!("table \"{source}\" is already attached to queue \"{queue}\""),
+                format!("table \"{source}\" is already attached to {target}"),
                 Some("Call queue.detach first.".into()),
             ),
-            Error::NotAttached { source, queue } => (
+            Error::NotAttached { source, target } => (
                 Code::ERRCODE_UNDEFINED_OBJECT,
-                format!("table \"{source}\" is not attached to queue \"{queue}\""),
+                format!("table \"{source}\" is not attached to {target}"),
                 None,
             ),
             Error::NotATable(name) => (
@@ -391,6 +417,31 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("row security of queue \"{queue}\" applies to role \"{role}\", which therefore cannot schedule"),
                 Some("Schedule as a role that it does not apply to, the owner of the queue for example.".into()),
+            ),
+            Error::BadTopic { what, text, reason, hint } => (
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("invalid {what} \"{text}\": {reason}"),
+                Some(hint.into()),
+            ),
+            Error::AlreadySubscribed { queue, pattern } => (
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("queue \"{queue}\" is already subscribed to \"{pattern}\""),
+                None,
+            ),
+            Error::NotSubscribed { queue, pattern } => (
+                Code::ERRCODE_UNDEFINED_OBJECT,
+                format!("queue \"{queue}\" is not subscribed to \"{pattern}\""),
+                Some("A subscription ends by the pattern it was made with: queue.topics lists them.".into()),
+            ),
+            Error::ResyncRunning { source, queue } => (
+                Code::ERRCODE_OBJECT_IN_USE,
+                format!("table \"{source}\" is already being resynced to queue \"{queue}\""),
+                Some("queue.progress shows how far it is, and its process.".into()),
+            ),
+            Error::ResyncCondition { source, queue } => (
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("an interrupted resync of table \"{source}\" to queue \"{queue}\" had another condition"),
+                Some("Pass the same condition to go on with it, or restart => true to begin anew.".into()),
             ),
             Error::NoWorkerSlot => (
                 Code::ERRCODE_INSUFFICIENT_RESOURCES,

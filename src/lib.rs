@@ -17,9 +17,11 @@ pub mod keys;
 pub mod lease;
 pub mod pg;
 pub mod queue;
+pub mod resync;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod topics;
 pub mod upkeep;
 pub mod wait;
 pub mod wake;
@@ -40,8 +42,14 @@ extension_sql_file!("../sql/08_see.sql", name = "see", requires = ["process"]);
 extension_sql_file!("../sql/09_upkeep.sql", name = "upkeep", requires = ["see"]);
 extension_sql_file!("../sql/09_schedules.sql", name = "schedules", requires = ["upkeep"]);
 extension_sql_file!("../sql/09_keys.sql", name = "keys", requires = ["upkeep"]);
+extension_sql_file!("../sql/09_topics.sql", name = "topics", requires = ["upkeep"]);
+extension_sql_file!("../sql/09_resync.sql", name = "resync", requires = ["upkeep"]);
 extension_sql_file!("../sql/13_admin.sql", name = "admin", requires = ["upkeep"]);
-extension_sql_file!("../sql/10_grants.sql", name = "grants", requires = ["schedules", "keys", "admin"]);
+extension_sql_file!(
+    "../sql/10_grants.sql",
+    name = "grants",
+    requires = ["schedules", "keys", "topics", "resync", "admin"]
+);
 
 /// Called when the library is loaded: by the postmaster if preloaded, else by each session that uses it.
 #[pg_guard]

@@ -1,6 +1,7 @@
 //! `attach` and `detach`: triggers without code.
 
 use super::fire::bad_option;
+use super::source::Source;
 use super::spec::{self, Spec};
 use super::statement::{self, Form, Shape, Wanted};
 use crate::error::{Error, SqlResult, required};
@@ -9,6 +10,7 @@ use crate::pg::trigger::Event;
 use crate::pg::{Oid, cache, catalog, role, spi, xact};
 use crate::queue::limits::{check_interval, check_priority};
 use crate::queue::{self, Queue};
+use crate::topics;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::collections::BTreeMap;
@@ -29,8 +31,13 @@ fn attach(
     ignore_own: Option<bool>,
     level: Option<&str>,
     on_conflict: Option<String>,
+    topic: Option<&str>,
 ) -> SqlResult<()> {
-    let (source, queue) = (required("source", source)?, required("queue", queue)?);
+    let source = required("source", source)?;
+    if queue.is_some() && topic.is_some() {
+        return Err(Error::out_of_range("only one of queue and topic may be given").into());
+    }
+    let target = if topic.is_none() { Some(required("queue", queue)?) } else { None };
     let events = spec::events(required("events", events)?).map_err(bad_option)?;
     check_priority(priority)?;
     let delay = delay.as_ref().map(interval_micros);
@@ -46,28 +53,41 @@ fn attach(
         ignore_own: ignore_own.unwrap_or(false),
     };
     spi::connect(|| {
-        let queue = queue::open_owned(queue)?;
+        let queue = target.map(queue::open_owned).transpose()?;
         let table = Source::open(source)?;
         if catalog::is_temporary(source) {
             // It goes without a word, and would leave the attachment behind.
             return Err(Error::out_of_range("a temporary table cannot be attached").into());
         }
         let for_each_row = table.level(level)?;
+        let Some(queue) = queue else {
+            let topic = topic.unwrap_or_default();
+            // Its owner may give away what is the table's.
+            let role = role_to_run_as(source, table.owner, table.owner)?;
+            let wanted = topics::attach::Wanted { topic: topic.into(), role, named_as: source, spec };
+            topics::attach::check(&wanted, source, &events)?;
+            let id = remember(source, None, Some(topic), role, &wanted.spec)
+                .ok_or_else(|| not_twice(source, format!("topic \"{topic}\"")))?;
+            table.create_triggers(id, &events, for_each_row, "publish_attached");
+            return Ok(());
+        };
         let role = role_to_run_as(source, table.owner, queue.owner)?;
         let wanted = Wanted { queue: queue.oid, role: None, named_as: source, spec };
         role::pinned(|| check(&queue, &wanted, source, &events))?;
-        let id = remember(&queue, source, role, &wanted.spec)?;
-        for (name, statement) in table.triggers(id, &events, for_each_row) {
-            spi::run(&statement, &[], &[]);
-            queue::table::tie_to_extension(&name, &catalog::qualified_name(source));
-        }
+        let id = remember(source, Some(queue.oid), None, role, &wanted.spec)
+            .ok_or_else(|| not_twice(source, format!("queue \"{}\"", queue.name)))?;
+        table.create_triggers(id, &events, for_each_row, "enqueue_attached");
         Ok(())
     })
 }
 
+fn not_twice(source: Oid, target: String) -> Error {
+    Error::AlreadyAttached { source: catalog::relation_name(source).unwrap_or_default(), target }
+}
+
 /// What the source's owner puts on it (types with casts, for example) runs when the trigger does, so the
 /// owner must have the rights it runs with anyway.
-fn check_rights(source: Oid, owner: Oid, role: Oid) -> Result<(), Error> {
+pub fn check_rights(source: Oid, owner: Oid, role: Oid) -> Result<(), Error> {
     if catalog::role_acts_for(owner, role) {
         return Ok(());
     }
@@ -105,170 +125,116 @@ fn column_names(columns: Vec<Option<String>>) -> Result<Vec<String>, Error> {
 }
 
 fn check(queue: &Queue, wanted: &Wanted, source: Oid, events: &[&str]) -> Result<(), Error> {
-    for event in events {
+    shapes(source, events).try_for_each(|shape| statement::check(queue, wanted, &shape))
+}
+
+/// For checking what these events are to do.
+pub fn shapes<'a>(source: Oid, events: &'a [&'a str]) -> impl Iterator<Item = Shape> + 'a {
+    events.iter().map(move |event| {
         let event = match *event {
             "insert" => Event::Insert,
             "update" => Event::Update,
             _ => Event::Delete,
         };
-        statement::check(queue, wanted, &Shape { event, form: Form::Nulls, table: source })?;
-    }
-    Ok(())
+        Shape { event, form: Form::Nulls, table: source }
+    })
 }
 
-/// The table to attach.
-struct Source {
-    oid: Oid,
-    name: String,
-    owner: Oid,
-    partitioned: bool,
-    /// Changes can reach it, or pass it by, under another table's name.
-    in_hierarchy: bool,
-}
-
-impl Source {
-    fn open(oid: Oid) -> Result<Source, Error> {
-        const SOURCE: &str = "
-            SELECT c.relname::text, c.relkind::text, c.relowner,
-                   c.relispartition OR EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
-            FROM pg_catalog.pg_class c WHERE c.oid = $1";
-        let rows = role::pinned(|| spi::run(SOURCE, &[pg_sys::OIDOID], &[spi::arg(oid)]));
-        let name: String =
-            (!rows.is_empty()).then(|| rows.get(0, 1)).flatten().unwrap_or_else(|| oid.to_string());
-        let kind: String = (!rows.is_empty()).then(|| rows.get(0, 2)).flatten().unwrap_or_default();
-        if kind != "r" && kind != "p" {
-            return Err(Error::NotATable(name));
-        }
-        if !catalog::acts_for(rows.get(0, 3).unwrap_or(Oid::INVALID)) {
-            return Err(Error::NotOwner(name));
-        }
-        Ok(Source {
-            oid,
-            name,
-            owner: rows.get(0, 3).unwrap_or(Oid::INVALID),
-            partitioned: kind == "p",
-            in_hierarchy: rows.get(0, 4).unwrap_or(true),
-        })
-    }
-
-    /// FOR EACH ROW? A statement trigger costs least, one bulk insert a statement; but it fires only for
-    /// the table that a statement names, so a table with parents or children needs row triggers.
-    fn level(&self, asked: Option<&str>) -> Result<bool, Error> {
-        match asked {
-            None => Ok(self.in_hierarchy || self.partitioned),
-            Some("row") => Ok(true),
-            Some("statement") if !self.in_hierarchy && !self.partitioned => Ok(false),
-            Some("statement") => Err(Error::BadOption {
-                message: format!("table \"{}\" cannot be attached at statement level", self.name),
-                hint: "It has partitions, parents or children, whose statements would pass by: use row."
-                    .into(),
-            }),
-            Some(_) => Err(Error::BadOption {
-                message: "level must be row or statement".into(),
-                hint: "Leave it out to have the cheaper one chosen.".into(),
-            }),
-        }
-    }
-
-    /// The triggers' names and CREATE statements. Transition tables allow one event a trigger only.
-    fn triggers(&self, id: i32, events: &[&str], for_each_row: bool) -> Vec<(String, String)> {
-        let table = catalog::qualified_name(self.oid);
-        let function = format!("EXECUTE FUNCTION queue.enqueue_attached('{id}')");
-        if for_each_row {
-            let (name, events) = (format!("queue_ext_{id}_row"), events.join(" OR "));
-            let create = format!("CREATE TRIGGER {name} AFTER {events} ON {table} FOR EACH ROW {function}");
-            return vec![(name, create)];
-        }
-        events
-            .iter()
-            .map(|event| {
-                let tables = match *event {
-                    "insert" => "NEW TABLE AS new_rows",
-                    "delete" => "OLD TABLE AS old_rows",
-                    _ => "OLD TABLE AS old_rows NEW TABLE AS new_rows",
-                };
-                let name = format!("queue_ext_{id}_{event}");
-                let create = format!(
-                    "CREATE TRIGGER {name} AFTER {event} ON {table}
-                     REFERENCING {tables} FOR EACH STATEMENT {function}"
-                );
-                (name, create)
-            })
-            .collect()
-    }
-}
-
-fn remember(queue: &Queue, source: Oid, role: Oid, spec: &Spec) -> Result<i32, Error> {
+/// The attachment's number; `None` if there is one like it.
+fn remember(source: Oid, queue: Option<Oid>, topic: Option<&str>, role: Oid, spec: &Spec) -> Option<i32> {
     const REMEMBER: &str = "
-        INSERT INTO queue.attachments (source, queue, role, options) VALUES ($1, $2, $3, $4::jsonb)
-        ON CONFLICT (source, queue) DO NOTHING RETURNING id";
+        INSERT INTO queue.attachments (source, queue, topic, role, options) VALUES ($1, $2, $3, $4, $5::jsonb)
+        ON CONFLICT DO NOTHING RETURNING id";
     let options = serde_json::to_string(spec).unwrap_or_default();
-    let rows = queue::as_extension(|| {
-        let types = [pg_sys::REGCLASSOID, pg_sys::REGCLASSOID, pg_sys::OIDOID, pg_sys::TEXTOID];
-        spi::run(
-            REMEMBER,
-            &types,
-            &[spi::arg(source), spi::arg(queue.oid), spi::arg(role), spi::arg(options)],
-        )
-    });
-    if rows.is_empty() {
-        return Err(Error::AlreadyAttached {
-            source: catalog::relation_name(source).unwrap_or_default(),
-            queue: queue.name.clone(),
-        });
-    }
-    Ok(rows.get(0, 1).unwrap_or_default())
+    let types = [pg_sys::REGCLASSOID, pg_sys::REGCLASSOID, pg_sys::TEXTOID, pg_sys::OIDOID, pg_sys::TEXTOID];
+    let args =
+        [spi::arg(source), queue.and_then(spi::arg), spi::arg(topic), spi::arg(role), spi::arg(options)];
+    let rows = queue::as_extension(|| spi::run(REMEMBER, &types, &args));
+    (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
+}
+
+/// An attachment as it is remembered.
+pub struct Found {
+    pub queue: Option<Oid>,
+    pub topic: Option<String>,
+    pub role: Oid,
+    pub source: Oid,
+    pub spec: Spec,
 }
 
 /// What an attachment's trigger is to do; its table or an ancestor of it must be the attached one. Must
 /// be called inside `spi::connect`.
-pub fn find(id: Option<i32>, tables: &[Oid]) -> Result<Wanted, Error> {
-    const FIND: &str = "SELECT a.queue::oid, a.role::oid, a.source::oid, a.options::text, c.relowner
+pub fn find(id: Option<i32>, tables: &[Oid]) -> Result<Found, Error> {
+    const FIND: &str = "SELECT a.queue::oid, a.role::oid, a.source::oid, a.options::text, c.relowner, a.topic
          FROM queue.attachments a JOIN pg_class c ON c.oid = a.source WHERE a.id = $1";
     let rows = queue::as_extension(|| spi::run(FIND, &[pg_sys::INT4OID], &[id.and_then(spi::arg)]));
     let row = |column| (!rows.is_empty()).then(|| rows.get::<Oid>(0, column)).flatten();
-    match (row(1), row(2), row(3)) {
-        (Some(queue), Some(role), Some(source)) if tables.contains(&source) => {
+    match (row(2), row(3)) {
+        (Some(role), Some(source)) if tables.contains(&source) => {
             let options: String = rows.get(0, 4).unwrap_or_default();
             let spec = serde_json::from_str(&options)
                 .map_err(|e| Error::TriggerUse(format!("unreadable options of attachment {id:?}: {e}")))?;
             check_rights(source, rows.get(0, 5).unwrap_or(Oid::INVALID), role)?;
-            Ok(Wanted { queue, role: Some(role), named_as: source, spec })
+            Ok(Found { queue: row(1), topic: rows.get(0, 6), role, source, spec })
         }
-        _ => Err(Error::TriggerUse("this trigger's table is not attached to a queue".into())),
+        _ => Err(not_attached()),
     }
+}
+
+/// A trigger was put by hand on a table that is not attached, or to something else.
+pub fn not_attached() -> Error {
+    Error::TriggerUse("this trigger's table is not attached to a queue".into())
 }
 
 /// `queue.detach`
 #[pg_extern(sql = false)]
-fn detach(source: Option<Oid>, queue: Option<Oid>) -> SqlResult<()> {
-    let (source, queue) = (required("source", source)?, required("queue", queue)?);
+fn detach(source: Option<Oid>, queue: Option<Oid>, topic: Option<&str>) -> SqlResult<()> {
+    let source = required("source", source)?;
+    if queue.is_some() && topic.is_some() {
+        return Err(Error::out_of_range("only one of queue and topic may be given").into());
+    }
     spi::connect(|| {
-        let queue = queue::open(queue)?;
-        if !catalog::acts_for(queue.owner) {
+        let target = if let Some(topic) = topic {
             Source::open(source)?;
-        }
-        if !remove(source, &queue) {
-            return Err(Error::NotAttached {
-                source: catalog::relation_name(source).unwrap_or_else(|| source.to_string()),
-                queue: queue.name.clone(),
+            if remove_attachment(source, None, Some(topic)) {
+                return Ok(());
             }
-            .into());
-        }
-        Ok(())
+            format!("topic \"{topic}\"")
+        } else {
+            let queue = queue::open(required("queue", queue)?)?;
+            if !catalog::acts_for(queue.owner) {
+                Source::open(source)?;
+            }
+            if remove(source, &queue) {
+                return Ok(());
+            }
+            format!("queue \"{}\"", queue.name)
+        };
+        let source = catalog::relation_name(source).unwrap_or_else(|| source.to_string());
+        Err(Error::NotAttached { source, target }.into())
     })
 }
 
 /// Removes an attachment and its triggers; false if there is none. The triggers are dropped with the
 /// extension's rights: the owner of either table may end what both agreed on.
 pub fn remove(source: Oid, queue: &Queue) -> bool {
-    const REMOVE: &str = "DELETE FROM queue.attachments WHERE source = $1 AND queue = $2 RETURNING id";
+    let removed = remove_attachment(source, Some(queue.oid), None);
+    if removed {
+        cache::announce(queue.oid);
+    }
+    removed
+}
+
+fn remove_attachment(source: Oid, queue: Option<Oid>, topic: Option<&str>) -> bool {
+    const REMOVE: &str = "
+        DELETE FROM queue.attachments
+        WHERE source = $1 AND queue IS NOT DISTINCT FROM $2 AND topic IS NOT DISTINCT FROM $3 RETURNING id";
     const TRIGGERS: &str = "
         SELECT tgname::text FROM pg_trigger
         WHERE tgrelid = $1 AND tgparentid = 0 AND tgname LIKE 'queue\\_ext\\_' || $2 || '\\_%'";
     queue::as_extension(|| {
-        let types = [pg_sys::REGCLASSOID, pg_sys::REGCLASSOID];
-        let rows = spi::run(REMOVE, &types, &[spi::arg(source), spi::arg(queue.oid)]);
+        let types = [pg_sys::REGCLASSOID, pg_sys::REGCLASSOID, pg_sys::TEXTOID];
+        let rows = spi::run(REMOVE, &types, &[spi::arg(source), queue.and_then(spi::arg), spi::arg(topic)]);
         if rows.is_empty() {
             return false;
         }
@@ -284,7 +250,6 @@ pub fn remove(source: Oid, queue: &Queue) -> bool {
             let table = catalog::qualified_name(source);
             spi::run(&format!("DROP TRIGGER {} ON {table}", queue::quoted(&name)), &[], &[]);
         }
-        cache::announce(queue.oid);
         true
     })
 }

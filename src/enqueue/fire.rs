@@ -71,7 +71,9 @@ fn fire_hand_written(call: &Call) -> SqlResult<Datum> {
 fn fire_attached(call: &Call) -> SqlResult<Datum> {
     fire(call, |firing| {
         let id = firing.arguments().first().and_then(|id| id.parse::<i32>().ok());
-        super::attach::find(id, &catalog::with_ancestors(firing.table()))
+        let found = super::attach::find(id, &catalog::with_ancestors(firing.table()))?;
+        let queue = found.queue.ok_or_else(super::attach::not_attached)?;
+        Ok(Wanted { queue, role: Some(found.role), named_as: found.source, spec: found.spec })
     })
 }
 
@@ -82,7 +84,8 @@ pub fn bad_option(malformed: Malformed) -> Error {
     }
 }
 
-fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> SqlResult<Datum> {
+/// The trigger that is being fired, if it is of a kind that tells what changed.
+pub fn firing_of(call: &Call) -> Result<Firing<'_>, Error> {
     let firing = Firing::of(call)
         .filter(Firing::is_after)
         .ok_or_else(|| Error::TriggerUse("this function must be called as an AFTER trigger".into()))?;
@@ -90,9 +93,13 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
         return Err(Error::TriggerUse(
             "the trigger must be FOR EACH ROW, or FOR EACH STATEMENT with transition tables new_rows and old_rows"
                 .into(),
-        )
-        .into());
+        ));
     }
+    Ok(firing)
+}
+
+fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> SqlResult<Datum> {
+    let firing = firing_of(call)?;
     let compiled = compiled(&firing, wanted)?;
     if compiled.ignore_own && run::current_queue() == Some(compiled.queue) {
         return Ok(call.no_row());
@@ -210,7 +217,7 @@ fn compile(
     })
 }
 
-fn delay_micros(interval: &str) -> Option<Micros> {
+pub fn delay_micros(interval: &str) -> Option<Micros> {
     let read = || spi::run("SELECT $1::interval", &[pg_sys::TEXTOID], &[spi::arg(interval)]).get(0, 1);
     role::pinned(read).as_ref().map(time::interval_micros)
 }

@@ -1,10 +1,11 @@
 //! Putting jobs on a queue: by function, by plain INSERT, from a trigger.
 
 pub mod attach;
-mod direct;
+pub mod direct;
 pub mod fire;
 pub mod payload;
 pub mod plain;
+pub mod source;
 pub mod spec;
 pub mod statement;
 
@@ -50,9 +51,23 @@ pub struct More {
 /// The arguments of `enqueue` from this one on make up the header.
 const FIRST: usize = 2;
 
+/// Where a function takes the arguments that not all have at the same place.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// `after`, followed by `after_failure`.
+    after: Option<usize>,
+    correlation_id: usize,
+}
+
+impl Place {
+    const ENQUEUE: Place = Place { after: Some(FIRST + 8), correlation_id: FIRST + 10 };
+    /// Ids are a queue's own, so what is published waits for none.
+    pub const PUBLISH: Place = Place { after: None, correlation_id: FIRST + 8 };
+}
+
 impl Header {
-    /// The arguments that both functions take from their third on.
-    fn of_call(call: &Call) -> Result<Header, Error> {
+    /// The arguments that these functions take from their third on.
+    pub fn of_call(call: &Call, place: Place) -> Result<Header, Error> {
         let priority = call.arg(FIRST);
         let run_at: Option<TimestampWithTimeZone> = call.arg(FIRST + 1);
         let delay: Option<Interval> = call.arg(FIRST + 2);
@@ -70,7 +85,7 @@ impl Header {
             run_at.map(Micros::from).or(delay.map(|micros| time::after(time::transaction_start(), micros)));
         // A time that has come is no time to wait for.
         let run_at = run_at.filter(|at| *at > time::transaction_start());
-        let more = More::of_call(call, key.is_some())?;
+        let more = More::of_call(call, place, key.is_some())?;
         Ok(Header { priority, run_at, key, max_attempts, more })
     }
 
@@ -94,16 +109,18 @@ impl Header {
 }
 
 impl More {
-    fn of_call(call: &Call, has_key: bool) -> Result<Option<Box<More>>, Error> {
-        if [4, 5, 7, 8, 9, 10].iter().all(|place| call.datum(FIRST + place).is_none()) {
+    fn of_call(call: &Call, place: Place, has_key: bool) -> Result<Option<Box<More>>, Error> {
+        let after = place.after;
+        let places = [FIRST + 4, FIRST + 5, FIRST + 7, place.correlation_id].into_iter();
+        if places.chain(after).chain(after.map(|after| after + 1)).all(|place| call.datum(place).is_none()) {
             return Ok(None);
         }
         let on_conflict: Option<String> = call.arg(FIRST + 4);
         let group_key: Option<String> = call.arg(FIRST + 5);
         let once: Option<Interval> = call.arg(FIRST + 7);
-        let after: Option<Vec<Option<i64>>> = call.arg(FIRST + 8);
-        let after_failure: Option<String> = call.arg(FIRST + 9);
-        let correlation_id: Option<String> = call.arg(FIRST + 10);
+        let after_failure: Option<String> = after.and_then(|after| call.arg(after + 1));
+        let after: Option<Vec<Option<i64>>> = after.and_then(|after| call.arg(after));
+        let correlation_id: Option<String> = call.arg(place.correlation_id);
         check_on_conflict(on_conflict.as_deref(), false)?;
         check_key("group_key", group_key.as_deref())?;
         check_interval("once", once.as_ref().map(interval_micros))?;
@@ -141,7 +158,7 @@ raw_function!(enqueue_many, enqueue_all);
 /// `queue.enqueue`
 fn enqueue_one(call: &Call) -> SqlResult<Datum> {
     let oid = required("queue", call.arg(0))?;
-    let header = Header::of_call(call)?;
+    let header = Header::of_call(call, Place::ENQUEUE)?;
     let payload = array::detoasted(required("payload", call.datum(1))?);
     let ids = payload::insert(oid, &[payload], &header)?;
     Ok(Datum::from(ids[0]))
@@ -150,7 +167,7 @@ fn enqueue_one(call: &Call) -> SqlResult<Datum> {
 /// `queue.enqueue_many`
 fn enqueue_all(call: &Call) -> SqlResult<Datum> {
     let oid = required("queue", call.arg(0))?;
-    let header = Header::of_call(call)?;
+    let header = Header::of_call(call, Place::ENQUEUE)?;
     let payloads = array::jsonb_elements(required("payloads", call.datum(1))?)
         .ok_or_else(|| Error::ArrayMismatch("payloads must not contain nulls".into()))?;
     let sink = RowSink::open_scalar(call);

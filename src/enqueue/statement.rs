@@ -29,6 +29,8 @@ pub enum Form {
     Row,
     /// As transition tables.
     Tables,
+    /// As rows of the table itself, which are taken for inserted ones.
+    Stored,
     /// Not at all: for checking expressions before any row is there.
     Nulls,
 }
@@ -49,6 +51,7 @@ impl Shape {
         match self.form {
             Form::Nulls => return format!("{nothing} AS new, {nothing} AS old"),
             Form::Row => return "(SELECT ($1).*) AS new, LATERAL (SELECT ($2).*) AS old".into(),
+            Form::Stored => return format!("ONLY {table} AS new, {nothing} AS old"),
             Form::Tables => {}
         }
         match self.event {
@@ -95,7 +98,7 @@ pub fn statement(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<String
         values.push(format!("jsonb_build_object({})", fields.join(", ")));
     } else if spec.set.is_empty() {
         columns.push("payload".into());
-        values.push(default_payload(wanted, shape));
+        values.push(default_payload(wanted.named_as, shape));
     }
     if let Some(key) = &spec.key {
         columns.push("key".into());
@@ -114,21 +117,25 @@ pub fn statement(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<String
         columns.push("run_at".into());
         values.push(format!("now() + {}::interval", pgrx::spi::quote_literal(delay)));
     }
+    Ok(format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {}{}",
+        queue.table,
+        columns.join(", "),
+        values.join(", "),
+        shape.rows(&source),
+        where_clause(spec, shape),
+    ))
+}
+
+/// Which of the rows count.
+pub fn where_clause(spec: &Spec, shape: &Shape) -> String {
     let mut conditions: Vec<String> = spec.condition.iter().map(|c| format!("({c}\n)")).collect();
     if shape.event == Event::Update && !spec.columns.is_empty() {
         let changed: Vec<String> =
             spec.columns.iter().map(|c| format!("old.{0} IS DISTINCT FROM new.{0}", quoted(c))).collect();
         conditions.push(format!("({})", changed.join(" OR ")));
     }
-    let condition =
-        if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    Ok(format!(
-        "INSERT INTO {} ({}) SELECT {} FROM {}{condition}",
-        queue.table,
-        columns.join(", "),
-        values.join(", "),
-        shape.rows(&source),
-    ))
+    if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }
 
 fn require_settable(queue: &Queue, target: &str) -> Result<(), Error> {
@@ -151,8 +158,10 @@ fn require_settable(queue: &Queue, target: &str) -> Result<(), Error> {
     })
 }
 
-fn default_payload(wanted: &Wanted, shape: &Shape) -> String {
+/// What happened, where, to which row. A row that is read from its table has not changed at all.
+pub fn default_payload(named_as: Oid, shape: &Shape) -> String {
     let (operation, row) = match shape.event {
+        _ if shape.form == Form::Stored => ("RESYNC", "new"),
         Event::Insert => ("INSERT", "new"),
         Event::Update => ("UPDATE", "new"),
         _ => ("DELETE", "old"),
@@ -164,7 +173,7 @@ fn default_payload(wanted: &Wanted, shape: &Shape) -> String {
     let key = if key.is_empty() { "NULL".into() } else { format!("jsonb_build_object({})", key.join(", ")) };
     format!(
         "jsonb_build_object('operation', '{operation}', 'table', {}, 'key', {key}, 'row', to_jsonb({row}.*))",
-        pgrx::spi::quote_literal(catalog::qualified_name(wanted.named_as))
+        pgrx::spi::quote_literal(catalog::qualified_name(named_as))
     )
 }
 
@@ -172,8 +181,25 @@ fn default_payload(wanted: &Wanted, shape: &Shape) -> String {
 /// Must be called inside `spi::connect`, with the rights and search_path the trigger will have.
 pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error> {
     wanted.spec.check_key().map_err(super::fire::bad_option)?;
+    check_expressions(&wanted.spec, shape, &|target| require_settable(queue, target))?;
+    attempt("the queue's columns", &statement(queue, wanted, shape)?, shape)
+}
+
+/// Can it be planned?
+pub fn attempt(what: &str, sql: &str, shape: &Shape) -> Result<(), Error> {
+    failure::in_subtransaction(|| drop(Plan::prepare(sql, &shape.parameter_types()))).map_err(|failure| {
+        Error::BadExpression { what: what.into(), cause: failure.message, sqlstate: failure.code }
+    })
+}
+
+/// The first part of `check`. `settable`: raises for what cannot be set.
+pub fn check_expressions(
+    spec: &Spec,
+    shape: &Shape,
+    settable: &dyn Fn(&str) -> Result<(), Error>,
+) -> Result<(), Error> {
     let source = catalog::columns(shape.table);
-    for column in &wanted.spec.columns {
+    for column in &spec.columns {
         if !source.contains(column) {
             return Err(Error::UnknownColumn {
                 column: column.clone(),
@@ -182,25 +208,16 @@ pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error>
             });
         }
     }
-    let attempt = |what: &str, sql: String| -> Result<(), Error> {
-        failure::in_subtransaction(|| drop(Plan::prepare(&sql, &shape.parameter_types()))).map_err(
-            |failure| Error::BadExpression {
-                what: what.into(),
-                cause: failure.message,
-                sqlstate: failure.code,
-            },
-        )
-    };
     let rows = shape.rows(&source);
     let mut expressions: Vec<(String, &str, bool)> = Vec::new();
-    for (target, expression) in &wanted.spec.set {
+    for (target, expression) in &spec.set {
         if !target.starts_with("payload.") {
-            require_settable(queue, target)?;
+            settable(target)?;
         }
         expressions.push((format!("\"{target}\" in set"), expression, false));
     }
-    expressions.extend(wanted.spec.condition.iter().map(|c| ("condition".to_string(), c.as_str(), true)));
-    expressions.extend(wanted.spec.key.iter().map(|k| ("key".to_string(), k.as_str(), false)));
+    expressions.extend(spec.condition.iter().map(|c| ("condition".to_string(), c.as_str(), true)));
+    expressions.extend(spec.key.iter().map(|k| ("key".to_string(), k.as_str(), false)));
     for (what, expression, boolean) in expressions {
         let parsed =
             failure::in_subtransaction(|| parse::is_one_expression(expression)).map_err(|failure| {
@@ -216,7 +233,7 @@ pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error>
             // refused.
             format!("SELECT 1 FROM {rows} WHERE (({expression}\n)) IS NOT NULL")
         };
-        attempt(&what, sql)?;
+        attempt(&what, &sql, shape)?;
     }
-    attempt("the queue's columns", statement(queue, wanted, shape)?)
+    Ok(())
 }

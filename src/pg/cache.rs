@@ -80,3 +80,10 @@ pub fn announce(relation: Oid) {
     // SAFETY: raises if the relation does not exist; callers hold one that does.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
 }
+
+/// Hears what other sessions have announced so far. Without it that happens at the latest when a relation
+/// is locked that was not.
+pub fn hear() {
+    // SAFETY: inside a transaction, where all SQL-callable code runs.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}

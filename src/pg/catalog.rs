@@ -360,3 +360,10 @@ pub fn database_owner(database: Oid) -> Option<Oid> {
         Some(owner)
     }
 }
+
+/// How many blocks a table has.
+pub fn blocks(relation: Oid) -> u32 {
+    let table = super::relation::Open::for_reading(relation);
+    // SAFETY: an open relation with storage.
+    unsafe { pg_sys::RelationGetNumberOfBlocksInFork(table.raw(), pg_sys::ForkNumber::MAIN_FORKNUM) }
+}

@@ -1,6 +1,6 @@
-//! Locks that are not waited for.
+//! Locks of tables for reading, and of a session.
 
-use super::{role, spi};
+use super::{catalog, role, spi};
 use pgrx::pg_sys::{self, Oid};
 
 /// Locks a table, its partitions and all their indexes for reading, if that needs no waiting. Must be
@@ -22,4 +22,49 @@ pub fn try_for_reading(relation: Oid) -> bool {
         // SAFETY: an ordinary lock, released at the transaction's end.
         unsafe { pg_sys::ConditionalLockRelationOid(oid, pg_sys::AccessShareLock as i32) }
     })
+}
+
+/// Locks a table for reading, and says whether it is still there.
+pub fn for_reading(relation: Oid) -> bool {
+    // SAFETY: an ordinary lock, released at the transaction's end; whoever waited for it hears of changes.
+    unsafe { pg_sys::LockRelationOid(relation, pg_sys::AccessShareLock as i32) };
+    catalog::relation_name(relation).is_some()
+}
+
+/// A number held by this session alone, through its commits, until dropped: on ERROR, too, which unwinds,
+/// and when the session ends, however it does.
+pub struct Held(pg_sys::LOCKTAG);
+
+/// Tells ours from the locks of pg_advisory_lock, which have 1 and 2 there; `pg_locks.objsubid`.
+pub const HELD_SUBID: u16 = 8021;
+
+impl Held {
+    /// `None` if another session holds it, or this one.
+    pub fn try_take(kind: u32, number: u32) -> Option<Held> {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: catalog::my_database().to_u32(),
+            locktag_field2: kind,
+            locktag_field3: number,
+            locktag_field4: HELD_SUBID,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        };
+        // SAFETY: a lock of the session's, as pg_try_advisory_lock takes it; it can be taken twice.
+        let taken = unsafe { pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, true, true) };
+        match taken {
+            pg_sys::LockAcquireResult::LOCKACQUIRE_OK => Some(Held(tag)),
+            pg_sys::LockAcquireResult::LOCKACQUIRE_ALREADY_HELD => {
+                drop(Held(tag));
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: taken once for each value. It warns if pg_advisory_unlock_all was called meanwhile.
+        unsafe { pg_sys::LockRelease(&self.0, pg_sys::ExclusiveLock as i32, true) };
+    }
 }

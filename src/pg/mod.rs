@@ -32,6 +32,7 @@ pub mod relation;
 pub mod role;
 pub mod row;
 pub mod scan;
+pub mod scratch;
 pub mod shmem;
 pub mod simple;
 pub mod spi;

@@ -200,3 +200,9 @@ pub fn text_of(value: Datum) -> Option<String> {
     // SAFETY: the statements that use this return text, not null.
     unsafe { String::from_datum(value, false) }
 }
+
+/// An interval.
+pub fn interval_of(value: Datum) -> Option<pgrx::datum::Interval> {
+    // SAFETY: the statements that use this return an interval, not null.
+    unsafe { pgrx::datum::Interval::from_datum(value, false) }
+}

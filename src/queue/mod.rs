@@ -132,6 +132,7 @@ pub fn forget_stale() {
     if !matches!(stale, Stale::Nothing) {
         crate::enqueue::fire::forget_compiled();
         crate::enqueue::plain::forget_partitions();
+        crate::topics::forget(&stale);
     }
     match stale {
         Stale::Nothing => {}

@@ -16,6 +16,7 @@ GRANT INSERT ON q TO regress_writer;
 GRANT SELECT, DELETE ON q TO regress_taker;
 SELECT count(queue.enqueue('q')) FROM generate_series(1, 5);
 RESET ROLE;
+SELECT queue.subscribe('privileges', 'q');
 
 CREATE TABLE rule (function text, least text, call text);
 INSERT INTO rule VALUES
@@ -63,6 +64,10 @@ INSERT INTO rule VALUES
     ('forget_dropped', 'nobody', NULL), ('announce_change', 'superuser', $$SELECT queue.announce_change()$$),
     ('enqueue_from_trigger', 'trigger', NULL), ('enqueue_attached', 'trigger', NULL), ('before_change', 'trigger', NULL), ('needs_check', 'trigger', NULL), ('check_ready', 'trigger', NULL), ('check_moved', 'trigger', NULL),
     ('overview_rows', 'anyone', 'SELECT queue.overview_rows()'), ('activity_rows', 'anyone', 'SELECT queue.activity_rows()'), ('error_rows', 'anyone', 'SELECT queue.error_rows()'),
+    ('publish', 'insert', $$SELECT queue.publish('privileges')$$),
+    ('subscribe', 'superuser', $$SELECT queue.subscribe('matrix', 'privileges_matrix.q')$$),
+    ('unsubscribe', 'owner', $$SELECT queue.unsubscribe('privileges', 'privileges_matrix.q')$$),
+    ('publish_attached', 'trigger', NULL), ('subscriptions_changed', 'nobody', NULL), ('resync', 'owner of both', NULL),
     ('wait', 'select', NULL), ('run', 'registrant', NULL);
 -- Every function of the schema has its row here.
 SELECT proname FROM pg_proc WHERE pronamespace = 'queue'::regnamespace AND proname NOT IN (SELECT function FROM rule)
@@ -131,3 +136,4 @@ GRANT EXECUTE ON FUNCTION queue.stop_workers TO regress_nobody;
 SELECT outcome('regress_nobody', 'SELECT queue.stop_workers()');
 REVOKE EXECUTE ON FUNCTION queue.stop_workers FROM regress_nobody;
 SELECT queue.unschedule('privileges_matrix');
+SELECT queue.unsubscribe('privileges', 'q');

@@ -18,6 +18,10 @@ mod names;
 mod object;
 #[path = "../../../src/run/outcome.rs"]
 mod outcome;
+#[path = "../../../src/topics/pattern.rs"]
+mod pattern;
+#[path = "../../../src/resync/span.rs"]
+mod span;
 #[path = "../../../src/enqueue/spec.rs"]
 mod spec;
 #[path = "../../../src/after/waits.rs"]
