@@ -2,6 +2,7 @@
 
 use crate::after;
 use crate::claim::{self, Move, Taken};
+use crate::group;
 use crate::keys;
 use crate::pg::row;
 use crate::queue::Queue;
@@ -10,24 +11,41 @@ use crate::queue::layout::Col;
 /// Puts jobs where their attempts have brought them: `done`, `failed`, `scheduled` for a retry, or back.
 /// What is done goes away unless it is to be kept. Must be called inside `spi::connect`.
 pub fn put(queue: &Queue, moves: Vec<Move>) {
+    put_all(queue, moves, false);
+}
+
+/// The same for jobs that this transaction has itself claimed, to run them.
+pub fn put_own(queue: &Queue, moves: Vec<Move>) {
+    put_all(queue, moves, true);
+}
+
+fn put_all(queue: &Queue, moves: Vec<Move>, own: bool) {
     let ended = moves.iter().filter(|m| matches!(m.state, "done" | "failed"));
     after::notes::ended(queue.oid, ended.map(|m| m.job.id));
     keys::ended(queue, &moves);
     let (kept, gone): (Vec<Move>, Vec<Move>) =
         moves.into_iter().partition(|m| m.state != "done" || is_kept(queue, m.job));
     claim::put(queue, &kept);
-    drop(gone);
+    let ended =
+        kept.iter().map(|m| (m.job, group::holds(queue, m))).chain(gone.iter().map(|m| (m.job, false)));
+    if !own || !group::released::all_settled() {
+        group::ended(queue, ended);
+    }
 }
 
 /// Jobs that this transaction has taken off the queue for good without their having been done: expired error
 /// rows, and what was moved to another queue.
 pub fn removed(queue: &Queue, taken: &[Taken]) {
     after::notes::ended(queue.oid, taken.iter().map(|job| job.id));
+    group::gone(queue, taken);
 }
 
 /// Jobs that a client has taken for good: done, as soon as it commits.
 pub fn popped(queue: &Queue, taken: &[Taken]) {
     after::notes::ended(queue.oid, taken.iter().map(|job| job.id));
+    if !group::released::all_settled() {
+        group::gone(queue, taken);
+    }
 }
 
 /// A job that was done well.

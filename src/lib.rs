@@ -11,6 +11,7 @@ pub mod claim;
 pub mod enqueue;
 pub mod error;
 pub mod finish;
+pub mod group;
 pub mod history;
 pub mod kept;
 pub mod keys;

@@ -20,7 +20,7 @@ use crate::queue::statements::Which;
 use crate::schedule::tick;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
-use crate::{after, finish, history, keys};
+use crate::{after, finish, group, history, keys};
 use pgrx::pg_sys::panic::ErrorReportable;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -112,10 +112,12 @@ pub fn step(queue: &Queue) -> Step {
     // The last: the others may have moved some among them.
     let more_waiting = free_waiting(queue, &mut step, &mut unmovable);
     let keys_due = keys::prune(queue).unwrap_or(NEVER);
+    step.moved += group::sweep(queue, slot.is_none());
     complain(queue, slot, &unmovable);
     step.add(tick::fire_due(queue));
     if let Some(slot) = slot {
-        let next = if step.more { 0 } else { next_due(queue).min(keys_due) };
+        let next =
+            if step.more { 0 } else { next_due(queue).min(keys_due).min(group::next_sweep(queue.oid)) };
         let stuck = next <= time::now() && step.moved == 0 && !more_waiting;
         guard.0 = None;
         slot.due_at(if stuck { time::now() + PAUSE } else { next });
@@ -290,5 +292,12 @@ pub fn earliest(queue: &Queue) -> Micros {
         |keep: Option<Micros>, first: Micros| keep.map_or(NEVER, |keep| first.saturating_add(keep));
     let (done, failed) =
         (forgotten(queue.options.keep_done, at(3)), forgotten(queue.options.keep_failed, at(4)));
-    at(1).min(at(2)).min(waiting).min(done).min(failed).min(passed_over.until).min(tick::next_due(queue))
+    at(1)
+        .min(at(2))
+        .min(waiting)
+        .min(done)
+        .min(failed)
+        .min(passed_over.until)
+        .min(tick::next_due(queue))
+        .min(group::next_known_sweep(queue.oid))
 }

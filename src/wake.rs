@@ -35,6 +35,10 @@ struct Note {
     /// The innermost subtransaction in which something was taken.
     level: i32,
     due: Micros,
+    /// It moved jobs among the blocked ones.
+    sorted: bool,
+    /// It ended something that groups of blocked jobs may wait for.
+    sweep: bool,
 }
 
 const EMPTY: Note = Note {
@@ -48,6 +52,8 @@ const EMPTY: Note = Note {
     taking: floor::NONE,
     level: 0,
     due: NEVER,
+    sorted: false,
+    sweep: false,
 };
 
 struct Notes {
@@ -126,6 +132,16 @@ pub fn own_rows(queue: Oid) -> Keys {
 /// This transaction put something on the queue that upkeep must look at then.
 pub fn due(queue: Oid, at: Micros) {
     note(queue, |note| note.due = note.due.min(at));
+}
+
+/// This transaction moved jobs that could not run among the blocked ones.
+pub fn sorted(queue: Oid) {
+    note(queue, |note| note.sorted = true);
+}
+
+/// This transaction did something that groups with blocked jobs may wait for.
+pub fn sweep(queue: Oid) {
+    note(queue, |note| note.sweep = true);
 }
 
 /// This transaction changed which queues or processors there are, or the extension itself.
@@ -266,6 +282,13 @@ fn tell(shared: &Shared, note: &Note, (is_claimable, keys): (bool, Keys), commit
     let queue = &shared.queues[note.place];
     if committed && note.due < queue.next_due.load(SeqCst) {
         queue.due_at(note.due);
+        shared.wake_scheduler(queue.database.load(SeqCst));
+    }
+    if committed && note.sorted {
+        queue.sorted.fetch_add(1, SeqCst);
+    }
+    if committed && (note.sorted || note.sweep) {
+        queue.sweep_soon();
         shared.wake_scheduler(queue.database.load(SeqCst));
     }
     if !committed && note.taken {

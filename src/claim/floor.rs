@@ -61,6 +61,13 @@ pub fn include(keys: &mut Keys, priority: i32, id: i64) {
     }
 }
 
+/// For one job only.
+pub fn of_one(priority: i32, id: i64) -> Keys {
+    let mut keys = NONE;
+    include(&mut keys, priority, id);
+    keys
+}
+
 /// Lowers all keys to those of another list.
 pub fn include_all(keys: &mut Keys, others: &Keys) {
     for (key, other) in keys.iter_mut().zip(others) {

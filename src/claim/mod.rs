@@ -6,12 +6,14 @@
 //! run with the rights of the queue's owner, after the caller's own privileges were checked; where row
 //! security applies to the caller, the take runs as the caller.
 
+mod by_sql;
 pub mod floor;
 pub mod glance;
 pub mod native;
 mod put;
 pub mod safety;
 
+use crate::group;
 use crate::pg::leased;
 use crate::pg::ready::Row;
 use crate::pg::spi::{self, Arg, Rows};
@@ -67,6 +69,19 @@ impl From<Row> for Taken {
     }
 }
 
+impl From<Taken> for Row {
+    fn from(job: Taken) -> Row {
+        Row {
+            datum: job.row,
+            id: job.id,
+            priority: job.priority,
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            run_at: job.run_at,
+        }
+    }
+}
+
 /// Takes rows; must be called inside `spi::connect`.
 pub fn take(queue: &Queue, which: Which, args: &[Arg]) -> Vec<Taken> {
     let keys = if which.state() == "ready" { floor::ALL } else { floor::NONE };
@@ -81,6 +96,12 @@ fn types_of(which: Which) -> &'static [Oid] {
         Which::Waiting => &UPKEEP,
         _ => &[pg_sys::INT8OID],
     }
+}
+/// A job by its id, if the caller may delete it.
+pub fn take_for_caller(queue: &Queue, which: Which, id: i64) -> Option<Taken> {
+    let keys = if which.state() == "ready" { floor::ALL } else { floor::NONE };
+    let sql = statements::take(queue, which);
+    take_with(queue, sql, &[pg_sys::INT8OID], &[spi::arg(id)], keys, true).into_iter().next()
 }
 
 /// The id of the first row that a take for a time would find.
@@ -201,22 +222,53 @@ pub fn read_taken(rows: &Rows) -> Vec<Taken> {
     taken
 }
 
+/// What a claim took.
+pub struct Next {
+    pub taken: Vec<Taken>,
+    /// It ended early: there may be more, even if it took nothing.
+    pub more: bool,
+}
+
+/// What is done with the jobs of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Run one after the other in this transaction, which does other work only then.
+    Run,
+    /// Handed out for good, one after the other.
+    Pop,
+    /// Lent; perhaps worked on all at the same time.
+    Lease,
+}
+
 /// Takes up to `limit` ready jobs that may start now. One whose time has not come, which can only be
 /// among the ready ones if the queue's triggers did not run (logical replication), is put among the
 /// scheduled ones instead.
-pub fn next(queue: &Queue, limit: i64) -> Vec<Taken> {
+pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
     if queue.options.paused {
-        return Vec::new();
+        return Next { taken: Vec::new(), more: false };
     }
-    let taken = match native::open(queue) {
-        Some(direct) => native::take(queue, &direct, usize::try_from(limit).unwrap_or(usize::MAX)),
-        None => take(queue, Which::Next, &[spi::arg(limit)]),
-    };
-    let now = time::now();
-    let is_early = |job: &Taken| job.run_at.is_some_and(|at| at > now);
-    let (early, due): (Vec<Taken>, Vec<Taken>) = taken.into_iter().partition(is_early);
-    put(queue, &early.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
-    due
+    loop {
+        let one_each = used == Use::Lease;
+        let mut next = match native::open(queue) {
+            Some(direct) => {
+                native::take(queue, &direct, usize::try_from(limit).unwrap_or(usize::MAX), one_each)
+            }
+            None => by_sql::take(queue, limit, one_each),
+        };
+        let now = time::now();
+        let is_early = |job: &Taken| job.run_at.is_some_and(|at| at > now);
+        if next.taken.iter().any(is_early) {
+            let (early, due) = next.taken.into_iter().partition(is_early);
+            next.taken = due;
+            let early: Vec<Taken> = early;
+            put(queue, &early.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
+        }
+        // Jobs that cannot run are in the way. A worker sorts them out in a transaction that does only
+        // that: while it runs jobs they would be out of everybody's sight.
+        if !next.taken.is_empty() || !next.more || group::sort(queue) == 0 || used == Use::Run {
+            return next;
+        }
+    }
 }
 
 thread_local! {

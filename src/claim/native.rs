@@ -1,15 +1,16 @@
 //! A claim without SQL: from the floor on, in the order of the index, deleting directly.
 
-use super::Taken;
 use super::floor::{self, Floors, Keys, Reading};
 use super::safety;
+use super::{Next, Taken};
+use crate::group::gate::{Keeper, Scanning};
 use crate::pg::leased;
-use crate::pg::ready::{self, Ready};
-use crate::pg::{catalog, shmem, time, xact};
+use crate::pg::ready::{self, Ready, Scan};
+use crate::pg::{Oid, catalog, shmem, time, xact};
 use crate::queue::{self, Queue};
 use crate::wake;
 use crate::worker::shared::QueueSlot;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Steps of the safety scan that a claim which found nothing does.
@@ -73,16 +74,18 @@ pub fn path(queue: &Queue) -> &'static str {
 }
 
 /// Takes up to `limit` rows, most urgent first.
-pub fn take(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {
-    let mut taken = scan(queue, direct, limit);
-    let idle = taken.len() < limit;
+pub fn take(queue: &Queue, direct: &Direct, limit: usize, one_each: bool) -> Next {
+    let Next { mut taken, more } = scan(queue, direct, limit, one_each);
+    let idle = taken.len() < limit && !more;
     // What this transaction has made of the table is nothing to learn from.
     let look = !direct.ready.is_of_this_transaction() && safety::is_due(direct.slot);
     if look && safety::step(direct, if idle { IDLE_STEPS } else { 1 }) && idle {
         // It found some that the floor hid, and lowered it.
-        taken.extend(scan(queue, direct, limit - taken.len()));
+        let others = scan(queue, direct, limit - taken.len(), one_each);
+        taken.extend(others.taken);
+        return Next { taken, more: others.more };
     }
-    taken
+    Next { taken, more }
 }
 
 /// Ends leases by id and attempt; `None`: it must be done in SQL.
@@ -97,13 +100,57 @@ pub fn end_leases(queue: &Queue, leases: &[(i64, i32)], with_rows: bool) -> Opti
     leased::end(&place, leases, with_rows, || queue::is_current(queue))
 }
 
-fn scan(queue: &Queue, direct: &Direct, limit: usize) -> Vec<Taken> {
+fn scan(queue: &Queue, direct: &Direct, limit: usize, one_each: bool) -> Next {
+    let tables = OnceCell::new();
+    let scanning = FromFloors { queue: queue.oid, direct, from: Cell::new(floor::ALL) };
+    let mut keeper = Keeper::new(queue, &tables, one_each, Some(&scanning));
+    let taken = noting(queue, direct, limit, |from| {
+        scanning.from.set(*from);
+        direct.ready.take(from, limit, &mut keeper)
+    });
+    let more = keeper.is_crowded();
+    keeper.close();
+    Next { taken, more }
+}
+
+struct FromFloors<'a> {
+    queue: Oid,
+    direct: &'a Direct,
+    /// Where the scan started.
+    from: Cell<Keys>,
+}
+
+impl Scanning for FromFloors<'_> {
+    fn lowest(&self) -> i64 {
+        let own = wake::own_rows(self.queue).into_iter().min().unwrap_or(floor::BOTTOM);
+        let floors = (0..floor::PRIORITIES).map(|p| self.direct.slot.floors.of(p));
+        floors.min().map_or(own, |floor| floor.min(own))
+    }
+
+    fn has_less_urgent(&self, priority: usize) -> bool {
+        self.direct.ready.has_less_urgent(priority, &self.from.get())
+    }
+}
+
+/// Takes ready jobs of groups whose jobs cannot be taken.
+pub fn take_closed(
+    queue: &Queue,
+    direct: &Direct,
+    most: usize,
+    most_looked_at: usize,
+    is_closed: &mut dyn FnMut(&[u8]) -> bool,
+) -> Vec<Taken> {
+    noting(queue, direct, 0, |from| direct.ready.take_closed(from, most, most_looked_at, is_closed))
+}
+
+/// Takes rows from the floor on, and notes what that means for the floor.
+fn noting(queue: &Queue, direct: &Direct, limit: usize, take: impl FnOnce(&Keys) -> Scan) -> Vec<Taken> {
     let reading = Held::begin(&direct.slot.floors);
     // Our own uncommitted rows are below nobody's floor but ours.
     let mut from = reading.0.floor;
     floor::include_all(&mut from, &wake::own_rows(queue.oid));
     let before = wake::about_to_take(queue.oid, &from);
-    let scan = direct.ready.take(&from, limit);
+    let scan = take(&from);
     let mut keys = floor::NONE;
     for row in &scan.rows {
         floor::include(&mut keys, row.priority, row.id);

@@ -9,7 +9,7 @@ use crate::pg::trigger::{self, Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role, spi};
 use crate::queue::limits::{check_interval, check_key, check_max_attempts, check_priority};
 use crate::queue::{Queue, statements};
-use crate::{after, queue, raw_function, wake};
+use crate::{after, group, queue, raw_function, wake};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -42,10 +42,12 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
             wake::enqueued(oid, &floor::ALL);
             wake::taken(oid, &floor::ALL);
             after::notes::ended_some(oid);
+            group::changed_by_hand(oid);
         }
         _ => {
             wake::taken(oid, &floor::ALL);
             after::notes::ended_some(oid);
+            group::changed_by_hand(oid);
         }
     }
     Ok(call.no_row())

@@ -7,7 +7,7 @@
 mod jobs;
 pub mod object;
 
-use crate::claim::{self, Move, Returning, Taken};
+use crate::claim::{self, Move, Returning, Taken, Use};
 use crate::error::{Error, SqlResult, required};
 use crate::history::{self, after_failure};
 use crate::pg::entry::Call;
@@ -85,7 +85,8 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
         if form == Form::Row && !sink.fits(queue.row_type) {
             return Err(Error::ChangedMeanwhile(queue.name.clone()).into());
         }
-        let mut taken = take_next(&queue, max_jobs);
+        let used = if let Take::Keep = how { Use::Pop } else { Use::Lease };
+        let mut taken = take_next(&queue, max_jobs, used);
         if let Take::Lease(_) = how {
             let until = time::after(time::now(), lease.unwrap_or(queue.options.lease));
             for job in &mut taken {
@@ -115,18 +116,18 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
 }
 
 /// The next jobs, after what is due has been put among them.
-fn take_next(queue: &Queue, max_jobs: i32) -> Vec<Taken> {
+fn take_next(queue: &Queue, max_jobs: i32, used: Use) -> Vec<Taken> {
     if !queue.options.paused && upkeep::is_due(queue) && !xact::sees_only_the_past() {
         upkeep::step(queue);
     } else if queue.options.paused {
         // Nothing is handed out, but enqueueing goes on.
         tick::fire_due(queue);
     }
-    let taken = claim::next(queue, i64::from(max_jobs));
+    let taken = claim::next(queue, i64::from(max_jobs), used).taken;
     // An empty queue is worth a look at the rest: a row changed by hand announces nothing.
     let look_again = taken.is_empty() && !queue.options.paused && !xact::sees_only_the_past();
     if look_again && upkeep::step(queue).moved > 0 {
-        return claim::next(queue, i64::from(max_jobs));
+        return claim::next(queue, i64::from(max_jobs), used).taken;
     }
     taken
 }
@@ -245,7 +246,7 @@ fn snooze(
             run_at: Some(time::after(time::now(), delay)),
             ..Move::to("scheduled", job)
         };
-        claim::put(queue, &[back]);
+        finish::put(queue, vec![back]);
         Ok(())
     })
 }

@@ -68,3 +68,44 @@ impl Drop for Held {
         unsafe { pg_sys::LockRelease(&self.0, pg_sys::ExclusiveLock as i32, true) };
     }
 }
+
+/// Tells locks on groups from the advisory locks of users, which have 1 or 2 here.
+const GROUPS: u16 = 0x5145;
+
+fn tag_of(number: u64) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        locktag_field1: catalog::my_database().to_u32(),
+        locktag_field2: (number >> 32) as u32,
+        locktag_field3: number as u32,
+        locktag_field4: GROUPS,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    }
+}
+
+/// Takes the lock with this number until the transaction ends, if nobody else has it, and if there is room
+/// for it. A rollback to a savepoint gives it back.
+pub fn try_number(number: u64) -> bool {
+    let (tag, mode) = (tag_of(number), pg_sys::ExclusiveLock as i32);
+    // SAFETY: an ordinary lock of the transaction's, not waited for; a full table of locks is no error.
+    let outcome = unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let got = pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut());
+        #[cfg(feature = "pg18")]
+        let got = pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut(), false);
+        got
+    };
+    outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+/// Gives it back before: nothing was done under it. To be called once for each time it was taken.
+pub fn release_number(number: u64) {
+    // SAFETY: a lock that this transaction has.
+    unsafe { pg_sys::LockRelease(&tag_of(number), pg_sys::ExclusiveLock as i32, false) };
+}
+
+/// So many locks one transaction may take without crowding out the others.
+pub fn fair_share() -> usize {
+    // SAFETY: settings that are fixed when the server has started.
+    unsafe { ((pg_sys::max_locks_per_xact * pg_sys::MaxBackends) as usize / 16).clamp(64, 10_000) }
+}

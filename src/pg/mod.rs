@@ -17,6 +17,7 @@ pub mod dest;
 pub mod entry;
 pub mod failure;
 pub mod feed;
+pub mod group;
 pub mod guard;
 pub mod hooks;
 pub mod insert;

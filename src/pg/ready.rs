@@ -3,8 +3,8 @@
 
 use super::insert::Desc;
 use super::relation::Open;
-use super::scan::{Cursor, Deletion, Fresh, Key, Status, Step};
-use super::sweep::{Order, Swept, Wish};
+use super::scan::{Current, Cursor, Deletion, Fresh, Key, Status, Step};
+use super::sweep::{End, Order, Swept, Wish};
 use super::time::Micros;
 use super::{Datum, Oid};
 use crate::claim::floor::{BOTTOM, Keys, PRIORITIES, TOP};
@@ -23,10 +23,13 @@ pub struct Columns {
     pub run_at: i16,
     pub attempt: i16,
     pub max_attempts: i16,
+    /// Read only where it is filled.
+    pub group_key: i16,
 }
 
 impl Columns {
-    fn highest(&self) -> i16 {
+    /// The last of those that are always read.
+    pub(super) fn highest(&self) -> i16 {
         [self.id, self.priority, self.run_at, self.attempt, self.max_attempts].into_iter().max().unwrap_or(0)
     }
 }
@@ -55,6 +58,41 @@ pub struct Row {
 pub struct Scan {
     pub rows: Vec<Row>,
     pub reached: Keys,
+}
+
+/// What is to become of a row of a group that a scan has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// It is to be taken as any other.
+    Take,
+    /// It was taken, or somebody else has: nothing is left here.
+    Done,
+    /// It cannot be taken now, but perhaps later.
+    Stays,
+    /// There are enough rows, or enough was looked at; whether this one is among those taken.
+    Enough { taken: bool },
+}
+
+/// Decides which rows of groups are taken, and in which order.
+pub trait Gate {
+    /// A ready row of a group is met. Takes those of the group that go before it, and it, too, or says that
+    /// it is to be taken.
+    fn meet(
+        &mut self,
+        group: Vec<u8>,
+        priority: usize,
+        id: i64,
+        rows: &mut Vec<Row>,
+        limit: usize,
+    ) -> Passage;
+    /// The row met last was to be taken, and could not be.
+    fn lost(&mut self);
+    /// Takes what is waiting elsewhere and goes before this key. True: enough.
+    fn fill(&mut self, before: (i32, i64), rows: &mut Vec<Row>, limit: usize) -> bool;
+    /// Up to which key of a priority `fill` has nothing to do.
+    fn bound(&self, priority: usize) -> i64;
+    /// Is it no use to go on?
+    fn is_full(&self) -> bool;
 }
 
 /// A row that can be claimed, as the safety scan met it.
@@ -92,6 +130,32 @@ pub struct Ready {
     index: Open,
     place: Place,
     plain: bool,
+}
+
+/// Columns that are read of each row that is taken.
+const READ: usize = 4;
+
+/// Adds a row that was taken; one that somebody holds stops what was reached.
+fn note(one: &Swept<READ>, priority: usize, rows: &mut Vec<Row>, stopped: &mut i64) {
+    let [id, attempt, max_attempts, run_at] = one.columns;
+    let id = id.map_or(0, |value| value.value() as i64);
+    match (one.outcome, one.row) {
+        (Deletion::Done, Some(datum)) => rows.push(Row {
+            datum,
+            id,
+            priority: priority as i32,
+            attempt: attempt.map_or(0, |value| value.value() as i32),
+            max_attempts: max_attempts.map(|value| value.value() as i32),
+            run_at: run_at.map(|value| value.value() as Micros),
+        }),
+        // If somebody is just claiming it, his rollback lowers the floor.
+        (Deletion::Gone, _) => {}
+        _ => *stopped = (*stopped).min(id),
+    }
+}
+
+fn id_of(current: &Current, ready: &Ready) -> i64 {
+    current.column(ready.place.columns.id).map_or(0, |value| value.value() as i64)
 }
 
 fn keys(priority: usize, id: i64) -> [Key; 2] {
@@ -137,7 +201,7 @@ impl Ready {
 
     /// Takes up to `limit` rows, most urgent first, starting at these keys. To be called in READ
     /// COMMITTED, with the caller's privileges checked.
-    pub fn take(&self, from: &Keys, limit: usize) -> Scan {
+    pub fn take(&self, from: &Keys, limit: usize, gate: &mut dyn Gate) -> Scan {
         self.table.check_may_delete();
         // What this transaction did before is to be seen.
         super::xact::next_command();
@@ -151,8 +215,13 @@ impl Ready {
                 break;
             }
             cursor.seek(&keys(priority, from[priority]));
-            scan.reached[priority] = self.take_from(&mut cursor, priority, limit, &desc, &mut scan.rows);
+            scan.reached[priority] =
+                self.take_from(&mut cursor, priority, limit, &desc, &mut scan.rows, gate);
+            if gate.is_full() {
+                break;
+            }
         }
+        gate.fill((i32::MAX, i64::MAX), &mut scan.rows, limit);
         super::xact::next_command();
         scan
     }
@@ -165,34 +234,110 @@ impl Ready {
         limit: usize,
         desc: &Desc,
         rows: &mut Vec<Row>,
+        gate: &mut dyn Gate,
     ) -> i64 {
-        let of = &self.place.columns;
-        let command = super::xact::command_to_write();
+        let group_key = self.place.columns.group_key;
         let mut stopped = TOP;
-        let columns = [of.id, of.attempt, of.max_attempts, of.run_at];
-        let order = Order { command, desc, columns, limit: limit - rows.len(), gone_too: false };
         let mut swept = Vec::new();
-        // SAFETY: the closure is a constant.
-        let more = unsafe { cursor.sweep(&order, |_, _| Wish::DeleteAndReturn, &mut swept) };
-        let mut last = BOTTOM;
-        for Swept { outcome, columns: [id, attempt, max_attempts, run_at], row } in swept {
-            let id = id.map_or(0, |value| value.value() as i64);
-            last = id;
-            match (outcome, row) {
-                (Deletion::Done, Some(datum)) => rows.push(Row {
-                    datum,
-                    id,
-                    priority: priority as i32,
-                    attempt: attempt.map_or(0, |value| value.value() as i32),
-                    max_attempts: max_attempts.map(|value| value.value() as i32),
-                    run_at: run_at.map(|value| value.value() as Micros),
-                }),
-                // If somebody is just claiming it, his rollback lowers the floor.
-                (Deletion::Gone, _) => {}
-                _ => stopped = stopped.min(id),
+        while rows.len() < limit {
+            let order = self.order(desc, limit - rows.len());
+            let bound = gate.bound(priority);
+            let wish = |read: &[Option<Datum>; READ], header| {
+                let id = read[0].map_or(0, |value| value.value() as i64);
+                // SAFETY: the sweep hands over the header of a whole row.
+                let in_group = unsafe { super::row::any_filled_of(header, &[group_key]) };
+                if in_group || id >= bound { Wish::Stop } else { Wish::DeleteAndReturn }
+            };
+            // SAFETY: the closure reads memory only.
+            let end = unsafe { cursor.sweep(&order, wish, &mut swept) };
+            let mut last = BOTTOM;
+            for one in swept.drain(..) {
+                last = one.columns[0].map_or(0, |value| value.value() as i64);
+                note(&one, priority, rows, &mut stopped);
+            }
+            match end {
+                End::Over => return stopped,
+                End::Stopped => {}
+                _ => return stopped.min(last.saturating_add(1)),
+            }
+            // SAFETY: the sweep stopped at a row.
+            let (id, group) = unsafe { (id_of(&cursor.current(), self), cursor.current().text(group_key)) };
+            if gate.fill((priority as i32, id), rows, limit) {
+                return stopped.min(id);
+            }
+            let is_plain = group.is_none();
+            match group.map_or(Passage::Take, |group| gate.meet(group, priority, id, rows, limit)) {
+                Passage::Done => {}
+                Passage::Stays => stopped = stopped.min(id),
+                Passage::Enough { taken } => return stopped.min(id + i64::from(taken)),
+                Passage::Take => {
+                    // SAFETY: the gate does not move the cursor.
+                    let one = unsafe { cursor.take_current(&order) };
+                    note(&one, priority, rows, &mut stopped);
+                    if !is_plain && !matches!(one.outcome, Deletion::Done) {
+                        stopped = stopped.min(id);
+                        gate.lost();
+                    }
+                    if rows.len() >= limit {
+                        return stopped.min(id.saturating_add(1));
+                    }
+                }
             }
         }
-        if more { stopped.min(last.saturating_add(1)) } else { stopped }
+        stopped
+    }
+
+    fn order<'a>(&self, desc: &'a Desc, limit: usize) -> Order<'a, READ> {
+        let of = &self.place.columns;
+        let columns = [of.id, of.attempt, of.max_attempts, of.run_at];
+        Order { command: super::xact::command_to_write(), desc, columns, limit, gone_too: false }
+    }
+
+    /// Takes up to `most` rows of groups that are closed, looking at so many at most; leaves all others.
+    pub fn take_closed(
+        &self,
+        from: &Keys,
+        most: usize,
+        most_looked_at: usize,
+        is_closed: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Scan {
+        self.table.check_may_delete();
+        super::xact::next_command();
+        let snapshot = Fresh::take();
+        let desc = Desc::of(self.place.row_type);
+        let group_key = self.place.columns.group_key;
+        let mut cursor =
+            Cursor::of_visible(&self.table, &self.index, &snapshot, 2, self.place.columns.highest());
+        let order = self.order(&desc, most);
+        let mut scan = Scan { rows: Vec::new(), reached: [BOTTOM; PRIORITIES] };
+        let mut entries = most_looked_at;
+        for priority in (0..PRIORITIES).filter(|p| from[*p] < TOP) {
+            cursor.seek(&keys(priority, from[priority]));
+            while scan.rows.len() < most
+                && let Step::Row(current) = cursor.advance(&mut entries)
+            {
+                if current.any_filled(&[group_key])
+                    && current.text(group_key).is_some_and(|group| is_closed(&group))
+                {
+                    // SAFETY: the step met a row.
+                    let one = unsafe { cursor.take_current(&order) };
+                    note(&one, priority, &mut scan.rows, &mut scan.reached[priority]);
+                }
+            }
+        }
+        super::xact::next_command();
+        Scan { reached: [BOTTOM; PRIORITIES], ..scan }
+    }
+
+    /// Is there a row, of any priority after this one, from these keys on? Yes, too, if that takes long to find out.
+    pub fn has_less_urgent(&self, priority: usize, from: &Keys) -> bool {
+        let snapshot = Fresh::take();
+        let mut cursor = Cursor::of_visible(&self.table, &self.index, &snapshot, 2, self.place.columns.id);
+        (priority + 1..PRIORITIES).filter(|p| from[*p] < TOP).any(|p| {
+            cursor.seek(&keys(p, from[p]));
+            let mut entries = 10;
+            !matches!(cursor.advance(&mut entries), Step::Over)
+        })
     }
 
     /// Looks at up to `limit` index entries of a priority from one key up to another, whatever became of

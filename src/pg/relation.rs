@@ -135,7 +135,7 @@ impl Open {
     }
 }
 
-/// None, or one that asks whether a column is null, which runs no code.
+/// None, or such that ask whether a column is null, which runs no code.
 ///
 /// # Safety
 /// A list of expressions, or null.
@@ -145,11 +145,12 @@ unsafe fn is_plain_condition(conditions: *mut pg_sys::List) -> bool {
         if conditions.is_null() {
             return true;
         }
-        let node = (*(*conditions).elements).ptr_value.cast::<pg_sys::NullTest>();
-        (*conditions).length == 1
-            && (*node).xpr.type_ == pg_sys::NodeTag::T_NullTest
-            && (*(*node).arg).type_ == pg_sys::NodeTag::T_Var
-            && !(*node).argisrow
+        (0..(*conditions).length as usize).all(|place| {
+            let node = (*(*conditions).elements.add(place)).ptr_value.cast::<pg_sys::NullTest>();
+            (*node).xpr.type_ == pg_sys::NodeTag::T_NullTest
+                && (*(*node).arg).type_ == pg_sys::NodeTag::T_Var
+                && !(*node).argisrow
+        })
     }
 }
 

@@ -107,3 +107,40 @@ fn columns(row: Datum, desc: &Desc) -> (Vec<Datum>, Vec<bool>) {
     desc.read(row, &mut values, &mut nulls);
     (values, nulls)
 }
+
+/// The bytes of a text in a column of a row; none for null, or for no row.
+pub fn text_in(row: Datum, row_type: Oid, number: i16) -> Option<Vec<u8>> {
+    if !any_filled(row, &[number]) {
+        return None;
+    }
+    let desc = Desc::of(row_type);
+    // SAFETY: a composite value of that type, flat once it is detoasted; the column is a text, not null.
+    unsafe {
+        let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
+        let mut tuple = pg_sys::HeapTupleData {
+            t_len: pgrx::varsize(header.cast()) as u32,
+            t_data: header,
+            ..Default::default()
+        };
+        let mut is_null = false;
+        let value = pg_sys::heap_getattr(&mut tuple, i32::from(number), desc.raw(), &mut is_null);
+        (!is_null).then(|| bytes_of_text(value))
+    }
+}
+
+/// # Safety
+/// A text, not null.
+pub(super) unsafe fn bytes_of_text(value: Datum) -> Vec<u8> {
+    // SAFETY: by the contract above; detoasted at most once, which copies, or as it is.
+    unsafe {
+        let text = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
+        let (start, length) = (pgrx::vardata_any(text).cast::<u8>(), pgrx::varsize_any_exhdr(text));
+        std::slice::from_raw_parts(start, length).to_vec()
+    }
+}
+
+/// A text of these bytes, in the present memory context.
+pub fn text_of_bytes(bytes: &[u8]) -> Datum {
+    // SAFETY: copies so many bytes.
+    unsafe { Datum::from(pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32)) }
+}

@@ -35,6 +35,10 @@ pub enum Key {
     Int8From(i64),
     /// Of the column of the key before.
     Int8To(i64),
+    Int4From(i32),
+    TextIs(Datum),
+    TextFrom(Datum),
+    TextAfter(Datum),
 }
 
 /// A scan of an index with the slot its rows come in.
@@ -62,6 +66,50 @@ impl<'a> Cursor<'a> {
     /// For every version of a row.
     pub fn of_all(table: &'a Open, index: &'a Open, keys: usize, columns: i16) -> Cursor<'a> {
         Cursor::open(table, index, &raw mut pg_sys::SnapshotAnyData, keys, columns)
+    }
+
+    /// For the rows that a snapshot sees which is exchanged later.
+    ///
+    /// # Safety
+    /// The snapshot is exchanged by `look_through` before it is dropped, or outlives the cursor.
+    pub(super) unsafe fn of_changing(
+        table: &'a Open,
+        index: &'a Open,
+        snapshot: &Fresh,
+        keys: usize,
+        columns: i16,
+    ) -> Cursor<'a> {
+        Cursor::open(table, index, snapshot.0, keys, columns)
+    }
+
+    /// From the next `seek` on, the rows that this snapshot sees.
+    ///
+    /// # Safety
+    /// As for `of_changing`.
+    pub(super) unsafe fn look_through(&mut self, snapshot: &Fresh) {
+        // SAFETY: a heap's scan reads the snapshot anew for each row.
+        unsafe { (*self.scan).xs_snapshot = snapshot.0 };
+    }
+
+    /// Stands on the row at a place, if this snapshot sees one there.
+    pub(super) fn stand_on(&mut self, mut place: pg_sys::ItemPointerData, snapshot: &Fresh) -> bool {
+        // SAFETY: the slot is one for the open table, the snapshot is registered.
+        unsafe {
+            let found =
+                pg_sys::table_tuple_fetch_row_version(self.table.raw(), &mut place, snapshot.0, self.slot);
+            if found {
+                pg_sys::slot_getsomeattrs_int(self.slot, i32::from(self.columns));
+            }
+            found
+        }
+    }
+
+    /// The row that it stands on.
+    ///
+    /// # Safety
+    /// It stands on one: the last step met it, or a sweep stopped at it.
+    pub(super) unsafe fn current(&self) -> Current<'_> {
+        Current { slot: self.slot, columns: self.columns, cursor: std::marker::PhantomData }
     }
 
     fn open(
@@ -95,9 +143,15 @@ impl<'a> Cursor<'a> {
                 Key::Int8To(value) => {
                     (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE, Datum::from(value))
                 }
+                Key::Int4From(value) => {
+                    (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT4GE, Datum::from(value))
+                }
+                Key::TextIs(value) => (pg_sys::BTEqualStrategyNumber, pg_sys::F_TEXTEQ, value),
+                Key::TextFrom(value) => (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_TEXT_GE, value),
+                Key::TextAfter(value) => (pg_sys::BTGreaterStrategyNumber, pg_sys::F_TEXT_GT, value),
             };
             let column = if matches!(key, Key::Int8To(_)) { place } else { place + 1 } as i16;
-            // SAFETY: the procedures compare values of the columns' types.
+            // SAFETY: the procedures compare values of the columns' types, by the index's collations.
             unsafe {
                 pg_sys::ScanKeyInit(
                     &mut self.keys[place],
@@ -106,6 +160,8 @@ impl<'a> Cursor<'a> {
                     Oid::from(procedure),
                     value,
                 );
+                let collations = (*(*self.scan).indexRelation).rd_indcollation;
+                self.keys[place].sk_collation = *collations.add(column as usize - 1);
             }
         }
         // SAFETY: the keys are copied; their number is that of `open`.
@@ -210,6 +266,29 @@ impl Current<'_> {
         let index = number as usize - 1;
         // SAFETY: the cursor has read the row up to that column.
         unsafe { (!*(*self.slot).tts_isnull.add(index)).then(|| *(*self.slot).tts_values.add(index)) }
+    }
+
+    /// Has it something in any of these columns?
+    pub fn any_filled(&self, numbers: &[i16]) -> bool {
+        // SAFETY: the slot's tuple is valid while the cursor stands on it.
+        unsafe { super::row::any_filled_of((*self.tuple()).t_data, numbers) }
+    }
+
+    /// The bytes of a text in a column that may lie behind those that are read anyway.
+    pub fn text(&self, number: i16) -> Option<Vec<u8>> {
+        let index = number as usize - 1;
+        // SAFETY: the column is one of the table's, and a text; the slot keeps the row meanwhile.
+        unsafe {
+            pg_sys::slot_getsomeattrs_int(self.slot, i32::from(number));
+            let filled = !*(*self.slot).tts_isnull.add(index);
+            filled.then(|| super::row::bytes_of_text(*(*self.slot).tts_values.add(index)))
+        }
+    }
+
+    /// Where the row is.
+    pub(super) fn place(&self) -> pg_sys::ItemPointerData {
+        // SAFETY: the slot holds a row of the table.
+        unsafe { (*self.slot).tts_tid }
     }
 
     fn tuple(&self) -> pg_sys::HeapTuple {

@@ -15,6 +15,8 @@ const MOST_AT_ONCE: usize = 1000;
 #[derive(Clone, Copy)]
 pub enum Wish {
     Leave,
+    /// Leave it, and go no further: the cursor stands on it.
+    Stop,
     Delete,
     /// The whole row is wanted, too.
     DeleteAndReturn,
@@ -32,11 +34,14 @@ pub struct Swept<const N: usize> {
 
 /// How far a sweep came.
 #[derive(Clone, Copy, PartialEq)]
-enum End {
+pub enum End {
     /// There are no more rows.
     Over,
     /// As many as wanted are deleted.
     Enough,
+    /// At a row that is not to be passed.
+    Stopped,
+    /// For the moment.
     NoRoom,
     Interrupted,
 }
@@ -57,7 +62,7 @@ pub struct Order<'a, const N: usize> {
 
 impl Cursor<'_> {
     /// From where the cursor was put, in its order, deletes the rows that `wish` says, without waiting for
-    /// anybody. Adds what became of each. False if there were fewer than to be deleted.
+    /// anybody. Adds what became of each.
     ///
     /// # Safety
     /// `wish` does not panic and calls nothing of Postgres.
@@ -66,7 +71,7 @@ impl Cursor<'_> {
         order: &Order<N>,
         wish: impl Fn(&[Option<Datum>; N], *const pg_sys::HeapTupleHeaderData) -> Wish + Copy,
         swept: &mut Vec<Swept<N>>,
-    ) -> bool {
+    ) -> End {
         let Order { command, columns, limit, gone_too, .. } = *order;
         assert!(columns.iter().all(|number| *number > 0 && *number <= self.columns));
         let (scan, slot, table) = (self.scan, self.slot, self.table.raw());
@@ -96,8 +101,10 @@ impl Cursor<'_> {
                         let tuple = tuple_in(slot);
                         let read = columns.map(|number| column(slot, number));
                         let wish = wish(&read, (*tuple).t_data);
-                        if matches!(wish, Wish::Leave) {
-                            continue;
+                        match wish {
+                            Wish::Leave => continue,
+                            Wish::Stop => break End::Stopped,
+                            Wish::Delete | Wish::DeleteAndReturn => {}
                         }
                         if !gone_too && passing.is_gone(slot) {
                             continue;
@@ -133,11 +140,33 @@ impl Cursor<'_> {
             // SAFETY: so many were written into the room reserved.
             unsafe { swept.set_len(swept.len() + count) };
             left -= deleted;
-            if end == End::Over {
-                return false;
+            if matches!(end, End::Over | End::Stopped) {
+                return end;
             }
         }
-        true
+        End::Enough
+    }
+
+    /// Deletes the row that the cursor stands on, without waiting for anybody.
+    ///
+    /// # Safety
+    /// It stands on one.
+    pub unsafe fn take_current<const N: usize>(&mut self, order: &Order<N>) -> Swept<N> {
+        let Order { command, columns, .. } = *order;
+        assert!(columns.iter().all(|number| *number > 0 && *number <= self.columns));
+        let (slot, table, desc) = (self.slot, self.table.raw(), order.desc.raw());
+        let work = || {
+            // SAFETY: under a guard; the slot is filled, by the contract above.
+            unsafe {
+                let columns = columns.map(|number| column(slot, number));
+                // What is stored elsewhere is fetched before it goes with the row.
+                let row = value_of_row(slot, desc);
+                let outcome = delete_row(slot, table, command);
+                Swept { outcome, columns, row: matches!(outcome, Deletion::Done).then_some(row) }
+            }
+        };
+        // SAFETY: plain values only.
+        unsafe { guarded(work) }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::claim::floor;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::{Micros, interval_micros};
 use crate::pg::{Oid, cache, catalog, failure, parse, role, spi, xact};
-use crate::{claim, enqueue, keys, queue, wake};
+use crate::{claim, enqueue, group, keys, queue, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -185,6 +185,7 @@ fn change(oid: Oid, work: impl FnOnce(&Queue)) -> SqlResult<()> {
         let queue = open_owned(oid)?;
         queue::as_extension(|| work(&queue));
         cache::announce(oid);
+        group::changed_by_hand(oid);
         wake::configuration_changed();
         wake::enqueued(oid, &floor::NONE);
         // What is kept may be kept for less long from now on.
@@ -287,6 +288,8 @@ fn purge(queue: Option<Oid>, states: Option<Vec<Option<String>>>) -> SqlResult<i
         if wanted.iter().any(|state| state == "done") {
             keys::forget_marks(oid);
         }
-        Ok(wanted.iter().map(|state| claim::remove_all(&queue, state)).sum())
+        let removed = wanted.iter().map(|state| claim::remove_all(&queue, state)).sum();
+        group::changed_by_hand(oid);
+        Ok(removed)
     })
 }

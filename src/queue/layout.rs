@@ -3,6 +3,7 @@
 
 use super::{HEADER, STATES};
 use crate::pg::Oid;
+use crate::pg::group;
 use crate::pg::leased;
 use crate::pg::ready::{Columns, Place};
 use crate::pg::spi;
@@ -43,10 +44,13 @@ pub struct Layout {
     partitions: [Oid; STATES.len()],
     ready_index: Oid,
     running_index: Oid,
+    /// In the order of `STATES`; for the states that have one.
+    group_indexes: [Oid; STATES.len()],
 }
 
 /// One row for each partition: its state; whether its columns are laid out as the queue's; its index for
-/// claims: (priority, id) on the ready ones, (id) on the others.
+/// claims: (priority, id) on the ready ones, (id) on the others; and its index
+/// for groups.
 const PARTITIONS: &str = "
     SELECT s.state, c.oid,
            NOT EXISTS (
@@ -65,7 +69,23 @@ const PARTITIONS: &str = "
                    FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
                    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum)
                   = CASE s.state WHEN 'ready' THEN '{priority,id}'::name[] ELSE '{id}'::name[] END
-            ORDER BY i.indisreplident DESC, i.indisprimary DESC, i.indexrelid LIMIT 1)
+            ORDER BY i.indisreplident DESC, i.indisprimary DESC, i.indexrelid LIMIT 1),
+           (SELECT i.indexrelid
+            FROM pg_index i
+            JOIN pg_class x ON x.oid = i.indexrelid
+            JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
+            WHERE i.indrelid = c.oid AND i.indisvalid AND i.indexprs IS NULL
+              AND pg_get_expr(i.indpred, i.indrelid)
+                  = CASE s.state WHEN 'blocked' THEN '((group_key IS NOT NULL) AND (after IS NULL))'
+                                 ELSE '(group_key IS NOT NULL)' END
+              AND 0 = ALL (i.indoption::int2[]) AND i.indcollation[0] = 'pg_catalog.\"C\"'::regcollation
+              AND (SELECT array_agg(a.attname ORDER BY k.place)
+                   FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+                   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum)
+                  = CASE WHEN s.state IN ('ready', 'blocked') THEN '{group_key,id}'::name[]
+                         WHEN s.state = 'scheduled' THEN '{group_key,attempt}'::name[]
+                         ELSE '{group_key}'::name[] END
+            ORDER BY i.indexrelid LIMIT 1)
     FROM pg_inherits h
     JOIN pg_class c ON c.oid = h.inhrelid
     JOIN (SELECT state, 'FOR VALUES IN (''' || state || ''')' AS bound
@@ -81,7 +101,8 @@ impl Layout {
     /// Must be called inside `spi::connect`, with the rights of the extension's owner.
     pub fn of(parent: Oid, row_type: Oid) -> Option<Layout> {
         let args = [spi::arg(parent)];
-        let (mut partitions, mut indexes) = ([Oid::INVALID; 6], [Oid::INVALID; 6]);
+        let mut partitions = [Oid::INVALID; STATES.len()];
+        let (mut indexes, mut group_indexes) = (partitions, partitions);
         let found = spi::run_kept(PARTITIONS, &[pg_sys::OIDOID], &args);
         for row in 0..found.len() {
             let state: Option<String> = found.get(row, 1);
@@ -89,6 +110,7 @@ impl Layout {
             if let Some(place) = state.and_then(|state| position(&state)).filter(|_| is_alike) {
                 partitions[place] = found.get(row, 2)?;
                 indexes[place] = found.get(row, 4)?;
+                group_indexes[place] = found.get(row, 5).unwrap_or(Oid::INVALID);
             }
         }
         let mut numbers = [0; HEADER.len()];
@@ -107,6 +129,7 @@ impl Layout {
             partitions,
             ready_index: indexes[0],
             running_index: indexes[3],
+            group_indexes,
         })
     }
 
@@ -140,8 +163,28 @@ impl Layout {
                 run_at: self.number(Col::RunAt),
                 attempt: self.number(Col::Attempt),
                 max_attempts: self.number(Col::MaxAttempts),
+                group_key: self.number(Col::GroupKey),
             },
         }
+    }
+
+    /// What looking after groups needs; `None` if an index was dropped.
+    pub fn groups(&self) -> Option<group::Place> {
+        let side =
+            |place: usize| group::Side { table: self.partitions[place], index: self.group_indexes[place] };
+        let (ready, scheduled, blocked) = (side(0), side(1), side(2));
+        let (running, failed) = (side(3), side(4));
+        let all = [ready, scheduled, blocked, running, failed];
+        let complete = all.iter().all(|side| side.index != Oid::INVALID);
+        complete.then(|| group::Place {
+            ready,
+            blocked,
+            running,
+            failed,
+            scheduled,
+            row_type: self.row_type,
+            columns: self.ready().columns,
+        })
     }
 
     /// What ending a lease needs.

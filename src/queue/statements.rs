@@ -13,7 +13,7 @@ use super::{Column, Queue, quoted};
 /// Which rows a take is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// Up to $1 ready rows, most urgent first.
+    /// Up to $1 ready rows that are in no group, most urgent first.
     Next,
     /// Up to $1 scheduled rows whose time came before $2, but for those with ids $3.
     Due,
@@ -53,7 +53,8 @@ impl Which {
     /// function, an index would be read to its end.
     fn passing_over(self) -> Option<&'static str> {
         match self {
-            Which::Next => Some("ORDER BY c.priority, c.id LIMIT $1"),
+            // Those of groups are taken one by one.
+            Which::Next => Some("AND c.group_key IS NULL ORDER BY c.priority, c.id LIMIT $1"),
             Which::Due => Some(
                 "AND c.run_at <= $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.run_at LIMIT $1",
             ),

@@ -129,6 +129,19 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         let name = quoted(&catalog::relation_name(index).unwrap_or_default());
         spi::run(&format!("ALTER TABLE {partition} REPLICA IDENTITY USING INDEX {name}"), &[], &[]);
     }
+    // Where the jobs of a group are. Without a group a row has no entry.
+    let columns = match state {
+        "ready" | "blocked" => ", id",
+        "scheduled" => ", attempt",
+        "running" | "failed" => "",
+        _ => return,
+    };
+    // A blocked job that waits for others by their ids is not one that waits for its group.
+    let and = if state == "blocked" { " AND after IS NULL" } else { "" };
+    let index = format!(
+        "CREATE INDEX ON {partition} (group_key COLLATE pg_catalog.\"C\"{columns}) WHERE group_key IS NOT NULL{and}"
+    );
+    spi::run(&index, &[], &[]);
 }
 
 fn comment(table: &str) {

@@ -6,7 +6,7 @@
 
 use super::Running;
 use super::processor::{Processor, Shape};
-use crate::claim::{self, Move, Taken};
+use crate::claim::{self, Move, Taken, Use};
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::{Failure, in_subtransaction};
 use crate::pg::role::Settings;
@@ -15,7 +15,7 @@ use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
 use crate::worker::cancel::BY_ADMIN;
-use crate::{finish, keys, settings};
+use crate::{finish, group, keys, settings};
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
 
@@ -40,6 +40,8 @@ pub struct Report {
     pub failed: usize,
     /// Given back untouched, to be claimed again.
     pub returned: usize,
+    /// The claim ended early: there may be more to claim, even if it claimed nothing.
+    pub more: bool,
 }
 
 impl Report {
@@ -87,12 +89,15 @@ impl Observer for Unobserved {
 
 /// Claims and runs a batch. Must be called in a transaction, inside `spi::connect`.
 pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dyn Observer) -> Report {
-    let jobs = match claim {
-        Claim::Next(limit) => claim::next(queue, limit),
-        Claim::Job(id) => claim::take(queue, Which::ReadyJob, &[spi::arg(id)]),
+    let (jobs, more) = match claim {
+        Claim::Next(limit) => {
+            let next = claim::next(queue, limit, Use::Run);
+            (next.taken, next.more)
+        }
+        Claim::Job(id) => (group::take_one(queue, id), false),
     };
     if jobs.is_empty() {
-        return Report::default();
+        return Report { more, ..Report::default() };
     }
     keys::require_fresh_view(queue, &jobs).map_err(ErrorReport::from).unwrap_or_report();
     observer.claimed(queue, processor, &jobs);
@@ -105,9 +110,9 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
         observer,
     };
     let running = (Running::queue(queue.oid), keys::Running::these(queue, &jobs));
-    batch.run(0, jobs.len());
+    batch.run((0..jobs.len()).collect());
     drop(running);
-    batch.finish()
+    Report { more, ..batch.finish() }
 }
 
 /// Records a failure of one job that its own transaction could not: its commit failed.
@@ -123,6 +128,8 @@ pub fn fail(queue: &Queue, id: i64, failure: &Failure, cancelled: bool) -> Repor
 
 enum Ending {
     Untouched,
+    /// Not begun, since one before it in its group has failed.
+    Held,
     Done(Option<String>),
     Failed(Failure),
     /// Stopped by an admin: not tried again.
@@ -139,33 +146,50 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// Runs the jobs from `start` up to, not including, `end`.
-    fn run(&mut self, mut start: usize, end: usize) {
-        while start < end {
+    /// Runs these jobs, which are in order.
+    fn run(&mut self, mut list: Vec<usize>) {
+        loop {
+            list.retain(|index| !matches!(self.endings[*index], Ending::Held));
+            let Some(first) = list.first().copied() else { return };
             if self.subtransactions >= MOST_SUBTRANSACTIONS {
                 return;
             }
-            if self.observer.is_cancelled(self.jobs[start].id) {
-                self.endings[start] = Ending::Cancelled;
-                start += 1;
+            if self.observer.is_cancelled(self.jobs[first].id) {
+                self.end(first, Ending::Cancelled);
+                list.remove(0);
                 continue;
             }
-            match self.attempt(start, end) {
+            match self.attempt(&list) {
                 Ok(()) => return,
-                Err((failed, failure)) => start = self.after(start, end, failed, failure),
+                Err((failed, failure)) => list = self.after(list, failed, failure),
+            }
+        }
+    }
+
+    /// A job has failed: with it, those that come after it in its group are not begun.
+    fn end(&mut self, index: usize, ending: Ending) {
+        self.endings[index] = ending;
+        if self.queue.options.group_continues {
+            return;
+        }
+        if let Some(group) = group::of(self.queue, &self.jobs[index]) {
+            for later in index + 1..self.jobs.len() {
+                if group::of(self.queue, &self.jobs[later]).as_ref() == Some(&group) {
+                    self.endings[later] = Ending::Held;
+                }
             }
         }
     }
 
     /// Runs a chunk in a subtransaction. On failure says how many of its jobs had finished before.
-    fn attempt(&mut self, start: usize, end: usize) -> Result<(), (usize, Failure)> {
-        let chunk = &self.jobs[start..end];
+    fn attempt(&mut self, list: &[usize]) -> Result<(), (usize, Failure)> {
+        let chunk: Vec<&Taken> = list.iter().map(|index| &self.jobs[*index]).collect();
         let rows: Vec<Datum> = chunk.iter().map(|job| job.row).collect();
         let with_results = self.queue.options.keep_done.is_some();
         let mut finished = 0;
         let mut started = JobClock::start();
         let observer = &mut *self.observer;
-        observer.starting(&chunk[0]);
+        observer.starting(chunk[0]);
         let (queue, processor) = (self.queue, self.processor);
         let outcome = in_subtransaction(|| {
             // What a job sets (a search_path, a role) ends with it.
@@ -189,8 +213,8 @@ impl Batch<'_> {
             Ok(results) => {
                 self.subtransactions += 1;
                 let mut results = results.into_iter();
-                for ending in &mut self.endings[start..end] {
-                    *ending = Ending::Done(results.next().flatten());
+                for index in list {
+                    self.endings[*index] = Ending::Done(results.next().flatten());
                 }
                 Ok(())
             }
@@ -204,41 +228,36 @@ impl Batch<'_> {
         }
     }
 
-    /// Deals with a failed chunk; returns where to go on.
-    fn after(&mut self, start: usize, end: usize, finished: usize, failure: Failure) -> usize {
+    /// Deals with a failed chunk; returns what is left to run of it.
+    fn after(&mut self, list: Vec<usize>, finished: usize, failure: Failure) -> Vec<usize> {
         if failure.is_cancel() && self.observer.any_cancelled() {
-            return match (start..end).find(|i| self.observer.is_cancelled(self.jobs[*i].id)) {
-                Some(index) => {
-                    // The rest of the chunk is run without it.
-                    self.endings[index] = Ending::Cancelled;
-                    self.run(start, index);
-                    index + 1
-                }
+            return match list.iter().position(|index| self.observer.is_cancelled(self.jobs[*index].id)) {
+                // The rest of the chunk is run without it.
+                Some(place) => self.run_without(&list, place, Ending::Cancelled),
                 None => {
                     // It had finished; whichever job was hit instead is not to blame.
                     self.observer.forget_cancelled();
-                    start
+                    list
                 }
             };
         }
         match self.processor.shape {
-            Shape::Job => {
-                // Those before the failing one had been well: run again without it, which keeps them.
-                let failing = start + finished;
-                self.run(start, failing);
-                self.endings[failing] = Ending::Failed(failure);
-                failing + 1
-            }
-            Shape::Batch if end - start == 1 => {
-                self.endings[start] = Ending::Failed(failure);
-                end
-            }
+            // Those before the failing one had been well: run again without it, which keeps them.
+            Shape::Job => self.run_without(&list, finished, Ending::Failed(failure)),
+            Shape::Batch if list.len() == 1 => self.run_without(&list, 0, Ending::Failed(failure)),
             Shape::Batch => {
-                let middle = start + (end - start) / 2;
-                self.run(start, middle);
-                middle
+                let (first, second) = list.split_at(list.len() / 2);
+                self.run(first.to_vec());
+                second.to_vec()
             }
         }
+    }
+
+    /// Runs what comes before a job that failed; returns what comes after it.
+    fn run_without(&mut self, list: &[usize], place: usize, ending: Ending) -> Vec<usize> {
+        self.run(list[..place].to_vec());
+        self.end(list[place], ending);
+        list[place + 1..].to_vec()
     }
 
     /// Writes what became of each job.
@@ -252,6 +271,10 @@ impl Batch<'_> {
                 Ending::Untouched => {
                     report.returned += 1;
                     moves.push(Move::to("ready", job));
+                }
+                Ending::Held => {
+                    report.returned += 1;
+                    moves.push(Move::to("blocked", job));
                 }
                 Ending::Done(result) => {
                     report.done += 1;
@@ -268,7 +291,7 @@ impl Batch<'_> {
                 }
             }
         }
-        finish::put(queue, moves);
+        finish::put_own(queue, moves);
         report
     }
 }

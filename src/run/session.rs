@@ -287,7 +287,7 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
             return Ok(claimed);
         }
         // Empty: done, unless a row changed by hand has become due.
-        if report.claimed == 0 {
+        if report.claimed == 0 && !report.more {
             let moved = spi::connect(|| -> Result<usize, Error> {
                 Ok(upkeep::step(&*queue::open(oid)?.locked()?).moved)
             })?;

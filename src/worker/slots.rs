@@ -98,6 +98,13 @@ pub struct QueueSlot {
     pub waits: Waits,
     /// Jobs that claims met and could not have.
     pub wanted: Wanted,
+    _groups: NewLine,
+    /// Counts jobs that claims left where they are because of their groups.
+    pub passed: AtomicU64,
+    /// Counts transactions that moved such jobs among the blocked ones.
+    pub sorted: AtomicU64,
+    /// When the groups of blocked jobs are to be looked at next; 0: never were.
+    pub next_sweep: AtomicI64,
     _rates: NewLine,
     pub done: Rate,
     pub failed: Rate,
@@ -234,6 +241,15 @@ impl QueueSlot {
         self.safety.reset();
         self.waits.reset();
         self.wanted.clear();
+        self.passed.store(0, SeqCst);
+        self.sorted.store(0, SeqCst);
+        self.next_sweep.store(0, SeqCst);
+    }
+
+    /// Groups of blocked jobs may have become free.
+    pub fn sweep_soon(&self) {
+        self.next_sweep.store(0, SeqCst);
+        self.due_at(0);
     }
 
     /// Does anybody run its jobs, as far as is known?

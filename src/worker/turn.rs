@@ -79,7 +79,7 @@ impl Member {
             match outcome {
                 Ok(Some((report, limit))) => {
                     self.count(queue, place, &report);
-                    if (report.claimed as i64) < limit {
+                    if (report.claimed as i64) < limit && !report.more {
                         queue.is_drained(begun);
                         break;
                     }

@@ -118,7 +118,7 @@ fn run_queue(oid: Oid) {
             i64::from(processor.batch_size)
         };
         match session::run_batch(&Worker, oid, &limit, &mut Unobserved { owns_interrupts: true }) {
-            Ok(Some(ran)) if ran.report.claimed as i64 >= ran.limit => interrupt::check(),
+            Ok(Some(ran)) if ran.report.more || ran.report.claimed as i64 >= ran.limit => interrupt::check(),
             Ok(_) => return,
             Err(failure) => {
                 warning!("{WORKER}: could not run a batch: {}", failure.message);

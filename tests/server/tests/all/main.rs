@@ -10,6 +10,7 @@ mod dump;
 mod extension;
 mod failure;
 mod fixture;
+mod groups;
 mod harness;
 mod interrupt;
 mod keys;

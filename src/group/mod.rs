@@ -1,0 +1,158 @@
+//! Groups: jobs with the same `group_key` run one at a time, in the order of their ids.
+//!
+//! Enqueueing knows nothing of groups: a job becomes ready (or scheduled) as any other. Whoever takes jobs
+//! minds them:
+//!
+//! - **gate**: a claim that meets a ready job of a group takes the group's *lock*, if nobody has it: one of
+//!   the server's locks, kept until the transaction ends. With a snapshot taken after that it looks whether
+//!   the group is *held*: one of its jobs is leased or, unless the queue lets failures pass, waits for its
+//!   retry or is an error row. If not, it takes the group's jobs from the first on, from among the ready
+//!   and the blocked ones, as far as the one it met.
+//! - **sort**: jobs that cannot run stay ready, and each claim passes over them; when they are many, they
+//!   are moved among the blocked ones, so that each is passed once.
+//! - **ended**: the end of a job makes the group's next one, if it is blocked, ready; if it is ready
+//!   already, announces it.
+//! - **sweep**: looks at all groups with blocked jobs, and makes the first of each that is free ready.
+//!
+//! # Why two jobs of a group never run at the same time, and run in order
+//!
+//! Jobs are started under the lock only. A worker, or a session that pops, has it until the transaction
+//! that runs the job has ended, and the job is gone with it. A job lent to a client is among the running
+//! ones from the commit on with which the lock ends, until the commit that ends the lease: who has the lock
+//! meanwhile sees it there. Who gets the lock takes his snapshot after that, so he sees all that was done
+//! under it before: the lock is given back after the transaction has become visible. He takes jobs by
+//! their ids from all that he sees; one that he cannot delete (it is being moved, or changed by hand)
+//! keeps him from all after it. So the order is that of the ids among the jobs committed when he looked.
+//!
+//! # Why no job is forgotten
+//!
+//! A ready job that was passed over is no more hidden than others: the floor is not raised past it. What
+//! must come is somebody to look again, and that is announced by whoever had the lock when he gives it back
+//! (see `released`), or by who ends what held the group (`ended`), who sees all that was committed before he
+//! looked, and compares the counts for the rest. A blocked job of a free group is made ready by `ended`, or by a
+//! sweep. A sweep comes soon after each transaction that sorted, after the end of each transaction that
+//! had a lock while others sorted, when `ended` did not get the lock, and as long as there are groups with
+//! blocked jobs every second or, where it takes long, so seldom that it takes a hundredth of the time.
+//! The last is what mends all that is not covered: crashes, rows changed by hand, PREPARE TRANSACTION.
+//! Without shared memory sweeps come with every look at the queue, as seldom.
+//!
+//! # Locks
+//!
+//! Locks on groups are never waited for, so nobody deadlocks over them. None outlives a crash. A
+//! transaction takes a limited number: with that its claim ends.
+
+pub mod gate;
+pub mod released;
+mod sort;
+mod sweep;
+
+use crate::claim::{self, Move, Taken};
+use crate::pg::group::{Looker, Member, Name};
+use crate::pg::{Oid, row, xact};
+use crate::queue::Queue;
+use crate::queue::layout::Col;
+use crate::queue::statements::Which;
+use crate::worker::shared::NEVER;
+use crate::{pg::spi, wake};
+use released::number_of;
+pub use sort::sort;
+use std::collections::HashMap;
+pub use sweep::{next_known_sweep, next_sweep, sweep};
+
+/// The group of a job, if it is in one.
+pub fn of(queue: &Queue, job: &Taken) -> Option<Vec<u8>> {
+    let layout = queue.layout.as_ref()?;
+    row::text_in(job.row, layout.row_type, layout.number(Col::GroupKey))
+}
+
+/// Does a job that goes there hold its group back?
+pub fn holds(queue: &Queue, next: &Move) -> bool {
+    !queue.options.group_continues
+        && (next.state == "failed" || (next.state == "scheduled" && next.attempt > 1))
+}
+
+/// These jobs have left where they were, for good or not: it is the turn of the next of their groups, if
+/// none holds its group back. Must be called inside `spi::connect`, after the jobs were put.
+pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = (&'a Taken, bool)>) {
+    let mut groups: HashMap<Vec<u8>, bool> = HashMap::new();
+    for (job, holds) in jobs {
+        if let Some(group) = of(queue, job) {
+            *groups.entry(group).or_default() |= holds;
+        }
+    }
+    groups.retain(|group, holds| !*holds && !released::is_settled(number_of(queue.oid, group)));
+    if groups.is_empty() {
+        return;
+    }
+    xact::next_command();
+    let Some(tables) = gate::open_tables(queue) else { return };
+    let mut promoted = Vec::new();
+    {
+        let mut looker = Looker::of(&tables);
+        for group in groups.into_keys() {
+            if !released::lock(queue.oid, number_of(queue.oid, &group)) {
+                // Somebody is looking at it just now, and does not see yet what has ended.
+                wake::sweep(queue.oid);
+                continue;
+            }
+            looker.renew();
+            let group = Name::of(group);
+            if !gate::is_held(queue, &mut looker, &group) {
+                promoted.extend(next_of(queue, &mut looker, &group, tables.allow_direct_deletion()));
+            }
+        }
+    }
+    xact::next_command();
+    claim::put(queue, &promoted.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+}
+
+/// The group's first job: taken, if it is blocked; announced, if it is ready.
+fn next_of(queue: &Queue, looker: &mut Looker, group: &Name, directly: bool) -> Option<Taken> {
+    let ready = looker.first(group, false, i64::MIN, 1).into_iter().next();
+    let blocked = looker.first(group, true, i64::MIN, 1).into_iter().next();
+    let goes_first = |member: &Member| ready.is_none_or(|ready| member.id < ready.id);
+    if let Some(member) = blocked.filter(goes_first) {
+        if directly {
+            return looker.take(&member, xact::command_to_write()).map(Taken::from);
+        }
+        return claim::take(queue, Which::BlockedJob, &[spi::arg(member.id)]).into_iter().next();
+    }
+    let ready = ready?;
+    wake::enqueued(queue.oid, &claim::floor::of_one(ready.priority, ready.id));
+    None
+}
+
+/// The jobs are gone with the caller's transaction.
+pub fn gone(queue: &Queue, jobs: &[Taken]) {
+    ended(queue, jobs.iter().map(|job| (job, false)));
+}
+
+/// Rows of the queue, or its options, are changed by hand: perhaps blocked jobs waited for that. Costs
+/// nothing where none are.
+pub fn changed_by_hand(queue: Oid) {
+    if next_known_sweep(queue) != NEVER {
+        wake::sweep(queue);
+    }
+}
+
+/// Takes one ready job by its id, if it is its turn.
+pub fn take_one(queue: &Queue, id: i64) -> Vec<Taken> {
+    let taken = claim::take(queue, Which::ReadyJob, &[spi::arg(id)]);
+    let Some(group) = taken.first().and_then(|job| of(queue, job)) else { return taken };
+    let number = number_of(queue.oid, &group);
+    let is_free = released::lock(queue.oid, number)
+        && gate::open_tables(queue).is_some_and(|tables| {
+            let mut looker = Looker::of(&tables);
+            let group = Name::of(group);
+            let is_before = |member: &Member| member.id < id;
+            !gate::is_held(queue, &mut looker, &group)
+                && !looker.first(&group, false, i64::MIN, 1).iter().any(is_before)
+                && !looker.first(&group, true, i64::MIN, 1).iter().any(is_before)
+        });
+    if is_free {
+        return taken;
+    }
+    claim::put(queue, &taken.iter().map(|job| Move::to("blocked", job)).collect::<Vec<_>>());
+    wake::sorted(queue.oid);
+    Vec::new()
+}
