@@ -61,6 +61,7 @@ pub extern "C-unwind" fn _PG_init() {
         return;
     }
     pg::hooks::install(&worker::control::LISTENERS);
+    pg::planned::install(&enqueue::planned::LISTENERS, enqueue::planned::LEFT_OUT);
     if pg::shmem::is_preloading() {
         pg::shmem::register();
         worker::launcher::register();

@@ -28,14 +28,14 @@ pub fn insert(
     on_conflict: Option<OnConflict>,
     on_id: &mut dyn FnMut(i64),
 ) -> Result<bool, Error> {
-    into_sink(queue, on_conflict, on_id, |on_row| plan.feed(args, firing, on_row))
+    into_sink(queue, on_conflict, false, on_id, |on_row| plan.feed(args, firing, on_row))
 }
 
 /// The same for an INSERT that can be evaluated simply, once for each list of arguments.
 pub fn insert_simply(
     queue: &Queue,
     plan: &Plan,
-    arguments: &mut dyn FnMut() -> Option<Vec<Arg>>,
+    arguments: &mut dyn FnMut(&mut [Arg]) -> bool,
     on_conflict: Option<OnConflict>,
     on_id: &mut dyn FnMut(i64),
 ) -> Result<bool, Error> {
@@ -43,12 +43,22 @@ pub fn insert_simply(
     if catalog::row_security_applies(queue.oid) {
         return Ok(false);
     }
-    into_sink(queue, on_conflict, on_id, |on_row| plan.feed_simply(arguments, on_row))
+    into_sink(queue, on_conflict, false, on_id, |on_row| plan.feed_simply(arguments, on_row))
 }
 
-fn into_sink(
+/// May the rows of a statement be put directly whose own triggers would fire else? Locks what it looks at.
+pub fn may_replace_triggers(queue: &Queue) -> bool {
+    let ready = queue.layout.as_ref().and_then(|layout| layout.partition("ready"));
+    let target = ready.and_then(|ready| Target::open(queue.oid, ready));
+    target.is_some_and(|target| target.fires_our_triggers()) && queue::is_current(queue)
+}
+
+/// Puts the rows that `feed` hands over, each before the next is made if so asked. False, with nothing done,
+/// if that cannot be.
+pub fn into_sink(
     queue: &Queue,
     on_conflict: Option<OnConflict>,
+    one_by_one: bool,
     on_id: &mut dyn FnMut(i64),
     feed: impl FnOnce(&mut dyn FnMut(Row)) -> bool,
 ) -> Result<bool, Error> {
@@ -79,6 +89,9 @@ fn into_sink(
     let fed = feed(&mut |row| {
         if outcome.is_ok() {
             outcome = sink.put(&row).map(|id| sink.ids.push(id));
+            if one_by_one {
+                sink.flush();
+            }
         }
     });
     outcome?;
@@ -174,6 +187,11 @@ impl Sink<'_> {
             after::notes::added(self.queue.oid, &ids);
         }
         Ok(ids)
+    }
+
+    fn flush(&mut self) {
+        self.ready.flush();
+        self.others.iter_mut().flatten().for_each(Inserter::flush);
     }
 
     fn inserter(&mut self, place: usize) -> Result<&mut Inserter, Error> {

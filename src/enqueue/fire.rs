@@ -6,7 +6,7 @@ use super::statement::{Form, Shape, Wanted, check, statement};
 use crate::claim;
 use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
-use crate::pg::spi::{self, Plan};
+use crate::pg::spi::{self, Arg, Plan};
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role};
@@ -129,9 +129,12 @@ fn put_simply(firing: &Firing, queue: &Queue, compiled: &Compiled) -> SqlResult<
     }
     let mut row = firing.for_each_row().then(|| firing.rows());
     let mut rows = (!firing.for_each_row()).then(|| firing.changes());
-    let mut arguments = || {
-        let (old, new) = rows.as_mut().map_or_else(|| row.take(), |rows| rows.next_change())?;
-        Some(vec![new, old])
+    let mut arguments = |list: &mut [Arg]| {
+        let change = rows.as_mut().map_or_else(|| row.take(), |rows| rows.next_change());
+        if let Some((old, new)) = change {
+            list.copy_from_slice(&[new, old]);
+        }
+        change.is_some()
     };
     let on_conflict = compiled.on_conflict(queue);
     let mut work = || direct::insert_simply(queue, plan, &mut arguments, on_conflict, &mut |_| {});

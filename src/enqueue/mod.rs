@@ -5,6 +5,7 @@ pub mod direct;
 pub mod fire;
 pub mod payload;
 pub mod plain;
+pub mod planned;
 pub mod source;
 pub mod spec;
 pub mod statement;

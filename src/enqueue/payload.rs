@@ -23,13 +23,30 @@ pub fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i6
     let mut ids = Vec::with_capacity(payloads.len());
     // Payloads with the same fields share a statement that names just those columns, so that the others
     // get their defaults.
-    for run in payloads.chunk_by(|a, b| filled(&queue, *a).eq(filled(&queue, *b))) {
-        let columns: Vec<&Column> = filled(&queue, run[0]).collect();
-        if !insert_simply(&queue, &columns, run, header, &mut ids)? {
+    for (run, fields) in alike(&queue, payloads) {
+        if !insert_simply(&queue, fields, run, header, &mut ids)? {
+            let columns: Vec<&Column> = filled(&queue, run[0]).collect();
             spi::connect(|| role::pinned(|| insert_alike(&queue, &columns, run, header, &mut ids)))?;
         }
     }
     Ok(ids)
+}
+
+/// Runs of payloads that fill the same columns, and these columns as bits if they are few enough.
+fn alike<'a>(queue: &Queue, payloads: &'a [Datum]) -> Vec<(&'a [Datum], Option<u64>)> {
+    if queue.settable().count() > u64::BITS as usize {
+        let runs = payloads.chunk_by(|a, b| filled(queue, *a).eq(filled(queue, *b)));
+        return runs.map(|run| (run, None)).collect();
+    }
+    let names = || queue.settable().map(|column| column.name.as_str());
+    let fields: Vec<u64> = payloads.iter().map(|payload| array::fields_of(*payload, names())).collect();
+    let mut left = payloads;
+    let runs = fields.chunk_by(|a, b| a == b).map(|run| {
+        let same;
+        (same, left) = left.split_at(run.len());
+        (same, Some(run[0]))
+    });
+    runs.collect()
 }
 
 const TYPES: [Oid; 13] = [
@@ -91,20 +108,19 @@ fn header_columns(header: &Header) -> (&'static str, &'static str) {
 /// One statement evaluated for each payload; false, with nothing done, if that cannot be.
 fn insert_simply(
     queue: &Queue,
-    columns: &[&Column],
+    fields: Option<u64>,
     payloads: &[Datum],
     header: &Header,
     ids: &mut Vec<i64>,
 ) -> SqlResult<bool> {
-    let Some(mask) = mask(queue, columns).filter(|_| header.waits_for().is_none()) else {
-        return Ok(false);
-    };
-    let place = (mask, header.run_at.is_some(), header.more.is_some());
+    let Some(fields) = fields.filter(|_| header.waits_for().is_none()) else { return Ok(false) };
+    let place = (fields, header.run_at.is_some(), header.more.is_some());
     let known = queue.enqueue_plans.borrow().get(&place).cloned();
     let plan = match known {
         Some(plan) => plan,
         None => {
-            let plan = spi::connect(|| role::pinned(|| simple_plan(queue, columns, header)));
+            let columns: Vec<&Column> = filled(queue, payloads[0]).collect();
+            let plan = spi::connect(|| role::pinned(|| simple_plan(queue, &columns, header)));
             queue.enqueue_plans.borrow_mut().insert(place, plan.clone());
             plan
         }
@@ -112,8 +128,12 @@ fn insert_simply(
     let Some(plan) = plan else { return Ok(false) };
     let rest = header_args(header);
     let mut left = payloads.iter();
-    let mut arguments =
-        || left.next().map(|payload| std::iter::once(Some(*payload)).chain(rest.iter().copied()).collect());
+    let mut arguments = |list: &mut [Arg]| {
+        let payload = left.next().copied();
+        list[0] = payload;
+        list[1..].copy_from_slice(&rest);
+        payload.is_some()
+    };
     let on_conflict = header.on_conflict(queue);
     let done = direct::insert_simply(queue, &plan, &mut arguments, on_conflict, &mut |id| ids.push(id))?;
     if !done {
@@ -121,14 +141,6 @@ fn insert_simply(
         queue.enqueue_plans.borrow_mut().remove(&place);
     }
     Ok(done)
-}
-
-/// The columns as bits; `None` if they are too many.
-fn mask(queue: &Queue, columns: &[&Column]) -> Option<u64> {
-    let places = queue.settable().enumerate();
-    places
-        .filter(|(_, column)| columns.contains(column))
-        .try_fold(0, |mask: u64, (place, _)| Some(mask | 1u64.checked_shl(u32::try_from(place).ok()?)?))
 }
 
 /// For one payload, $1; `None` if it cannot be evaluated simply.

@@ -1,5 +1,7 @@
 //! Rows as values: composite datums, alone and in arrays.
 
+use super::guard::guarded;
+use super::raw;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 /// An array of composite values of one row type.
@@ -68,13 +70,25 @@ pub fn is_json_object(value: Datum) -> bool {
     }
 }
 
-/// Has this jsonb object a field of that name?
+/// Which of these fields has this (detoasted) jsonb object? As bits, in their order; at most 64.
+pub fn fields_of<'a>(value: Datum, names: impl Iterator<Item = &'a str>) -> u64 {
+    names.enumerate().fold(0, |fields, (place, name)| fields | (u64::from(has_field(value, name)) << place))
+}
+
+/// Has this (detoasted) jsonb object a field of that name?
 pub fn has_field(value: Datum, name: &str) -> bool {
-    use pgrx::IntoDatum;
-    // SAFETY: jsonb_exists takes a jsonb and a text, both not null.
+    // SAFETY: a jsonb in memory, as `is_json_object` says; the name outlives the call, which is told its
+    // length; what is found is written to a value of ours. Nothing with a destructor is between the guard
+    // and the call.
     unsafe {
-        pgrx::direct_function_call::<bool>(pg_sys::jsonb_exists, &[Some(value), name.into_datum()])
-            .unwrap_or(false)
+        let root = &raw mut (*value.cast_mut_ptr::<pg_sys::Jsonb>()).root;
+        let (text, length) = (name.as_ptr().cast(), name.len() as i32);
+        if (*root).header & pg_sys::JB_FOBJECT == 0 {
+            return false;
+        }
+        let mut found = std::mem::MaybeUninit::<pg_sys::JsonbValue>::uninit();
+        let found = found.as_mut_ptr();
+        !guarded(|| raw::getKeyJsonValueFromContainer(root, text, length, found)).is_null()
     }
 }
 

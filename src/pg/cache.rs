@@ -8,12 +8,15 @@ thread_local! {
     static STALE: RefCell<Vec<Oid>> = const { RefCell::new(Vec::new()) };
     static ALL_STALE: Cell<bool> = const { Cell::new(false) };
     static CODE_GENERATION: Cell<u64> = const { Cell::new(0) };
+    /// 0 until somebody watches.
+    static GENERATION: Cell<u64> = const { Cell::new(0) };
 }
 
 const MOST_REMEMBERED: usize = 1000;
 
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_changed(_arg: Datum, relation: Oid) {
+    GENERATION.set(GENERATION.get() + 1);
     let noted = relation != Oid::INVALID
         && STALE.with(|stale| match stale.try_borrow_mut() {
             Ok(mut list) if list.len() < MOST_REMEMBERED => {
@@ -44,8 +47,14 @@ pub fn code_generation() -> u64 {
     CODE_GENERATION.get()
 }
 
+/// Changes when some relation does; `None` as long as nobody watches.
+pub fn generation() -> Option<u64> {
+    Some(GENERATION.get()).filter(|generation| *generation > 0)
+}
+
 /// Registers the callbacks; once in a process.
 pub fn watch() {
+    GENERATION.set(1);
     use pg_sys::SysCacheIdentifier::{AUTHMEMMEMROLE, AUTHOID, NAMESPACEOID, PROCOID};
     // SAFETY: the callbacks are static and only touch this thread's own memory, without Postgres calls.
     unsafe {

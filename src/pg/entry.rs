@@ -62,11 +62,20 @@ pub unsafe fn at_edge(
     fcinfo: pg_sys::FunctionCallInfo,
     body: fn(&Call) -> SqlResult<pg_sys::Datum>,
 ) -> pg_sys::Datum {
+    // SAFETY: the record of the call in progress; the rest by the contract above.
+    unsafe { raising_as_is(|| body(&Call::new(fcinfo))) }
+}
+
+/// The same for whatever else Postgres calls.
+///
+/// # Safety
+/// As for `at_edge`: nothing with a destructor is on the caller's frame.
+pub unsafe fn raising_as_is<R>(body: impl FnOnce() -> SqlResult<R>) -> R {
     // SAFETY: all Rust frames of the body are gone when either of the two raises: by the contract only
     // frames without destructors are left to jump over.
     unsafe {
-        match run_body(fcinfo, body) {
-            Ok(datum) => datum,
+        match run_body(body) {
+            Ok(result) => result,
             Err(Problem::Postgres(error)) => {
                 ThrowErrorData(error.as_ptr());
                 unreachable!("ThrowErrorData returned from an ERROR")
@@ -83,15 +92,8 @@ unsafe extern "C-unwind" {
     fn ThrowErrorData(error: *mut pg_sys::ErrorData);
 }
 
-fn run_body(
-    fcinfo: pg_sys::FunctionCallInfo,
-    body: fn(&Call) -> SqlResult<pg_sys::Datum>,
-) -> Result<pg_sys::Datum, Problem> {
-    let work = || {
-        // SAFETY: the record of the call in progress.
-        let call = unsafe { Call::new(fcinfo) };
-        body(&call).unwrap_or_report()
-    };
+fn run_body<R>(body: impl FnOnce() -> SqlResult<R>) -> Result<R, Problem> {
+    let work = || body().unwrap_or_report();
     std::panic::catch_unwind(AssertUnwindSafe(|| failure::remembering(work))).map_err(|payload| match payload
         .downcast_ref()
         .and_then(failure::latest_matching)

@@ -2,6 +2,7 @@
 //! casts and privileges as the planner and the executor see to them, but without the executor's way of
 //! inserting them.
 
+use super::put_node::PutNode;
 use super::spi::{Arg, Plan};
 use super::trigger::Firing;
 use pgrx::pg_sys::{self, Datum};
@@ -14,6 +15,19 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
+    /// # Safety
+    /// A slot with all columns read, valid for as long as the row is used.
+    pub(super) unsafe fn of<'a>(slot: *mut pg_sys::TupleTableSlot) -> Row<'a> {
+        // SAFETY: by the contract above: as many values as the description says.
+        unsafe {
+            let columns = (*(*slot).tts_tupleDescriptor).natts as usize;
+            Row {
+                values: std::slice::from_raw_parts((*slot).tts_values, columns),
+                nulls: std::slice::from_raw_parts((*slot).tts_isnull, columns),
+            }
+        }
+    }
+
     /// A column by its number.
     pub fn column(&self, number: i16) -> Option<Datum> {
         let index = number as usize - 1;
@@ -38,11 +52,7 @@ unsafe extern "C-unwind" fn receive(
     unsafe {
         let receiver = &mut *this.cast::<Receiver>();
         pg_sys::slot_getallattrs(slot);
-        let columns = (*(*slot).tts_tupleDescriptor).natts as usize;
-        (receiver.on_row)(Row {
-            values: std::slice::from_raw_parts((*slot).tts_values, columns),
-            nulls: std::slice::from_raw_parts((*slot).tts_isnull, columns),
-        });
+        (receiver.on_row)(Row::of(slot));
     }
     true
 }
@@ -81,24 +91,47 @@ pub(super) unsafe fn query_under(plan: *mut pg_sys::CachedPlan) -> Option<pg_sys
             return None;
         }
         let statement = (*(*list).elements).ptr_value.cast::<pg_sys::PlannedStmt>();
-        let top = (*statement).planTree;
-        if (*statement).commandType != pg_sys::CmdType::CMD_INSERT
-            || (*statement).hasModifyingCTE
-            || (*top).type_ != pg_sys::NodeTag::T_ModifyTable
-        {
-            return None;
-        }
-        let insert = top.cast::<pg_sys::ModifyTable>();
-        let only_inserts = (*insert).withCheckOptionLists.is_null()
-            && (*insert).returningLists.is_null()
-            && (*insert).onConflictAction == pg_sys::OnConflictAction::ONCONFLICT_NONE
-            && (*insert).operation == pg_sys::CmdType::CMD_INSERT;
-        only_inserts.then(|| pg_sys::PlannedStmt {
+        let insert = insert_of(statement)?;
+        only_inserts(statement, insert).then(|| pg_sys::PlannedStmt {
             commandType: pg_sys::CmdType::CMD_SELECT,
-            planTree: (*top).lefttree,
+            planTree: (*insert).plan.lefttree,
             resultRelations: std::ptr::null_mut(),
             ..*statement
         })
+    }
+}
+
+/// The node that inserts: the topmost one, or under ours.
+///
+/// # Safety
+/// A planned statement.
+pub(super) unsafe fn insert_of(statement: *mut pg_sys::PlannedStmt) -> Option<*mut pg_sys::ModifyTable> {
+    // SAFETY: node tags tell what the nodes are.
+    unsafe {
+        let top = (*statement).planTree;
+        if (*statement).commandType != pg_sys::CmdType::CMD_INSERT {
+            return None;
+        }
+        let is_it = (*top).type_ == pg_sys::NodeTag::T_ModifyTable;
+        if is_it { Some(top.cast()) } else { PutNode::insert_under(top) }
+    }
+}
+
+/// Does it neither return nor check rows, nor resolve conflicts, nor change anything else?
+///
+/// # Safety
+/// A planned INSERT and the node of it that inserts.
+pub(super) unsafe fn only_inserts(
+    statement: *mut pg_sys::PlannedStmt,
+    insert: *mut pg_sys::ModifyTable,
+) -> bool {
+    // SAFETY: by the contract above.
+    unsafe {
+        !(*statement).hasModifyingCTE
+            && (*insert).withCheckOptionLists.is_null()
+            && (*insert).returningLists.is_null()
+            && (*insert).onConflictAction == pg_sys::OnConflictAction::ONCONFLICT_NONE
+            && (*insert).operation == pg_sys::CmdType::CMD_INSERT
     }
 }
 
@@ -117,7 +150,8 @@ impl InitPlans {
         unsafe {
             let statement = (*(*(*plan).stmt_list).elements).ptr_value.cast::<pg_sys::PlannedStmt>();
             let top = (*statement).planTree;
-            let node = (*top).lefttree;
+            let insert = insert_of(statement).unwrap_or(top.cast());
+            let node = (*insert).plan.lefttree;
             let own = (*node).initPlan;
             (*node).initPlan = pg_sys::list_concat_copy(own, (*top).initPlan);
             InitPlans { node, own }

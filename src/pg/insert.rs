@@ -2,13 +2,16 @@
 //! without planning, routing and triggers, many rows to a page and WAL record. Only for tables on which
 //! an INSERT does nothing more: see [`Target::open`].
 
+pub use super::cells::{Cells, Desc};
+use super::guard::{self, guarded};
 use super::relation::Open;
-use super::{Datum, Oid};
+use super::{Datum, Oid, cache, raw};
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::ffi::CStr;
 
-/// Rows kept back to be written together.
-const MOST_ROWS: usize = 1000;
+/// Rows kept back to be written together: more than a page has, fewer than a slot for each costs.
+const MOST_ROWS: usize = 100;
 const MOST_BYTES: usize = 65_536;
 
 /// Triggers of ours, for statements that are not ours.
@@ -20,16 +23,54 @@ pub struct Target {
     table: Open,
 }
 
+/// What was found of a partition, as long as no table changes.
+#[derive(Clone, Copy)]
+struct Found {
+    partition: Oid,
+    generation: u64,
+    is_plain: bool,
+}
+
+const NOTHING_FOUND: Found = Found { partition: Oid::INVALID, generation: 0, is_plain: false };
+
+thread_local! {
+    /// By their oids.
+    static FOUND: [Cell<Found>; 16] = const { [const { Cell::new(NOTHING_FOUND) }; 16] };
+}
+
 impl Target {
     /// `None` if an INSERT would do more than what is done here, or run code of a user's.
     pub fn open(parent: Oid, partition: Oid) -> Option<Target> {
-        let (parent, table) = (Open::table(parent), Open::table(partition));
-        let plain = table.is_plain_heap()
-            && !table.computes_on_insert()
-            && !table.insert_has_side_effects(OUR_TRIGGERS)
-            && !parent.insert_has_side_effects(OUR_TRIGGERS)
-            && table.indexes_plain_columns_only();
-        plain.then_some(Target { parent, table })
+        let on = Target { parent: Open::table(parent), table: Open::table(partition) };
+        // The locks tell of changes.
+        let generation = cache::generation();
+        let is_plain = FOUND.with(|found| {
+            let place = &found[partition.to_u32() as usize % found.len()];
+            let known = place.get();
+            if known.partition == partition && Some(known.generation) == generation {
+                return known.is_plain;
+            }
+            let is_plain = on.is_plain();
+            // Looking at it may itself read of changes.
+            if let Some(generation) = generation {
+                place.set(Found { partition, generation, is_plain });
+            }
+            is_plain
+        });
+        is_plain.then_some(on)
+    }
+
+    /// Would the triggers fire whose work is done here?
+    pub fn fires_our_triggers(&self) -> bool {
+        self.table.fires(OUR_TRIGGERS) && self.parent.fires(OUR_TRIGGERS)
+    }
+
+    fn is_plain(&self) -> bool {
+        self.table.is_plain_heap()
+            && !self.table.computes_on_insert()
+            && !self.table.insert_has_side_effects(OUR_TRIGGERS)
+            && !self.parent.insert_has_side_effects(OUR_TRIGGERS)
+            && self.table.indexes_plain_columns_only()
     }
 }
 
@@ -43,159 +84,71 @@ pub struct Inserter {
     bytes: usize,
 }
 
-/// A row being made: all columns are null at first. Values by reference need to live until the closure
-/// that sets them returns.
-pub struct Cells<'a> {
-    values: &'a mut [Datum],
-    nulls: &'a mut [bool],
-}
-
-impl Cells<'_> {
-    /// Sets a column, by its number.
-    pub fn set(&mut self, column: i16, value: Option<Datum>) {
-        let index = column as usize - 1;
-        self.nulls[index] = value.is_none();
-        self.values[index] = value.unwrap_or(Datum::from(0));
-    }
-
-    /// Sets all columns.
-    pub fn copy_all(&mut self, values: &[Datum], nulls: &[bool]) {
-        self.values.copy_from_slice(values);
-        self.nulls.copy_from_slice(nulls);
-    }
-
-    /// Sets all columns to those of a row of the queue, given as a composite value.
-    pub fn copy(&mut self, row: Datum, desc: &Desc) {
-        // SAFETY: a composite value of the queue's row type, whose description this is; there is room for
-        // all its columns: the partition has the same.
-        unsafe {
-            let mut tuple = super::row::tuple(row);
-            assert_eq!(self.values.len(), (*desc.0).natts as usize);
-            pg_sys::heap_deform_tuple(&mut tuple, desc.0, self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
-        }
-    }
-}
-
-/// A row type's description.
-pub struct Desc(pg_sys::TupleDesc);
-
-impl Desc {
-    pub fn of(row_type: Oid) -> Desc {
-        // SAFETY: raises for anything but a row type; given back by `drop`.
-        Desc(unsafe { pg_sys::lookup_rowtype_tupdesc(row_type, -1) })
-    }
-
-    pub fn raw(&self) -> pg_sys::TupleDesc {
-        self.0
-    }
-
-    /// How many columns there are, dropped ones included.
-    pub fn columns(&self) -> usize {
-        // SAFETY: valid while this value lives.
-        unsafe { (*self.0).natts as usize }
-    }
-
-    /// A column's type, if it was not dropped. Counted from 0.
-    pub fn column_type(&self, column: usize) -> Option<Oid> {
-        assert!(column < self.columns());
-        // SAFETY: there is such a column.
-        unsafe {
-            #[cfg(not(feature = "pg18"))]
-            let attribute = (*self.0).attrs.as_ptr().add(column);
-            #[cfg(feature = "pg18")]
-            let attribute = pg_sys::TupleDescAttr(self.0, column as i32);
-            (!(*attribute).attisdropped).then(|| (*attribute).atttypid)
-        }
-    }
-
-    /// Reads all columns of a composite value of this row type.
-    pub fn read(&self, row: Datum, values: &mut [Datum], nulls: &mut [bool]) {
-        assert!(values.len() == self.columns() && nulls.len() == self.columns());
-        // SAFETY: a composite value; there is room for all its columns.
-        unsafe {
-            let mut tuple = super::row::tuple(row);
-            pg_sys::heap_deform_tuple(&mut tuple, self.0, values.as_mut_ptr(), nulls.as_mut_ptr());
-        }
-    }
-}
-
-impl Drop for Desc {
-    fn drop(&mut self) {
-        // SAFETY: looked up by `of`; a negative count means that it is not counted.
-        unsafe {
-            if (*self.0).tdrefcount >= 0 {
-                pg_sys::DecrTupleDescRefCount(self.0);
-            }
-        }
-    }
-}
-
 impl Inserter {
     pub fn open(on: Target) -> Inserter {
-        // SAFETY: the executor's own set-up for inserting into a partition, as COPY does it; all of it is
-        // allocated in the state's memory and freed with it.
+        // Not in the present context, which may be that of a row being handed over.
+        // SAFETY: what the executor does to insert into a partition, without the triggers and partitions,
+        // which there are none of here; all of it is allocated in the state's memory and freed with it.
+        // Nothing with a destructor is between the guard and the calls.
         unsafe {
-            // Not in the present context, which may be that of a row being handed over.
-            let before = pg_sys::MemoryContextSwitchTo(pg_sys::CurTransactionContext);
-            let state = pg_sys::CreateExecutorState();
-            pg_sys::MemoryContextSwitchTo((*state).es_query_cxt);
-            let make = |relation: pg_sys::Relation, root: *mut pg_sys::ResultRelInfo| {
-                let info =
-                    pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
-                pg_sys::InitResultRelInfo(info, relation, 0, root, 0);
-                info
-            };
-            // The parent is the table that messages name.
-            let info = make(on.table.raw(), make(on.parent.raw(), std::ptr::null_mut()));
-            pg_sys::ExecOpenIndices(info, false);
-            pg_sys::MemoryContextSwitchTo(before);
-            Inserter { on, state, target: info, slots: Vec::new(), filled: 0, bytes: 0 }
+            let (table, parent) = (on.table.raw(), on.parent.raw());
+            let (state, target) = guarded(|| {
+                let before = pg_sys::CurrentMemoryContext;
+                pg_sys::CurrentMemoryContext = pg_sys::CurTransactionContext;
+                let state = raw::CreateExecutorState();
+                pg_sys::CurrentMemoryContext = (*state).es_query_cxt;
+                // The parent is the table that messages name.
+                let target = info(table, info(parent, std::ptr::null_mut()));
+                raw::ExecOpenIndices(target, false);
+                pg_sys::CurrentMemoryContext = before;
+                (state, target)
+            });
+            Inserter { on, state, target, slots: Vec::new(), filled: 0, bytes: 0 }
         }
     }
 
     /// Checks a row as `add` does, without adding it.
     pub fn check(&mut self, fill: impl FnOnce(&mut Cells)) {
-        let slot = self.free_slot();
+        let slot = self.fill(fill);
         // SAFETY: as in `add`; the slot is emptied again.
         unsafe {
-            let columns = (*(*slot).tts_tupleDescriptor).natts as usize;
-            let mut cells = Cells {
-                values: std::slice::from_raw_parts_mut((*slot).tts_values, columns),
-                nulls: std::slice::from_raw_parts_mut((*slot).tts_isnull, columns),
-            };
-            cells.nulls.fill(true);
-            fill(&mut cells);
-            pg_sys::ExecStoreVirtualTuple(slot);
-            if !(*(*self.on.table.raw()).rd_att).constr.is_null() {
-                pg_sys::ExecConstraints(self.target, slot, self.state);
-            }
-            pg_sys::ExecClearTuple(slot);
+            let is_constrained = !(*(*self.on.table.raw()).rd_att).constr.is_null();
+            let (target, state) = (self.target, self.state);
+            guarded(|| {
+                raw::ExecStoreVirtualTuple(slot);
+                if is_constrained {
+                    raw::ExecConstraints(target, slot, state);
+                }
+                raw::clear(slot);
+            });
         }
     }
 
     /// Adds a row. It is written with others, at the latest by `finish`. Returns it as a value of the row
     /// type that is asked for.
     pub fn add(&mut self, wanted: Option<&Desc>, fill: impl FnOnce(&mut Cells)) -> Option<Datum> {
-        let slot = self.free_slot();
-        // SAFETY: an empty slot of the table, with room for as many values as it has columns; what is
-        // stored is copied into the slot before the values can go away.
+        let slot = self.fill(fill);
+        // SAFETY: the slot is filled; what is stored is copied into it before the values can go away. Nothing
+        // with a destructor is between the guard and the calls.
         let row = unsafe {
-            let columns = (*(*slot).tts_tupleDescriptor).natts as usize;
-            let mut cells = Cells {
-                values: std::slice::from_raw_parts_mut((*slot).tts_values, columns),
-                nulls: std::slice::from_raw_parts_mut((*slot).tts_isnull, columns),
-            };
-            cells.nulls.fill(true);
-            fill(&mut cells);
-            pg_sys::ExecStoreVirtualTuple(slot);
-            if !(*(*self.on.table.raw()).rd_att).constr.is_null() {
-                pg_sys::ExecConstraints(self.target, slot, self.state);
-            }
-            pg_sys::ExecMaterializeSlot(slot);
-            let mut must_free = false;
-            let tuple = pg_sys::ExecFetchSlotHeapTuple(slot, false, &mut must_free);
-            self.bytes += (*tuple).t_len as usize;
-            wanted.map(|desc| pg_sys::heap_copy_tuple_as_datum(tuple, desc.raw()))
+            let is_constrained = !(*(*self.on.table.raw()).rd_att).constr.is_null();
+            let (target, state) = (self.target, self.state);
+            let wanted = wanted.map(Desc::raw);
+            let (bytes, row) = guarded(|| {
+                raw::ExecStoreVirtualTuple(slot);
+                if is_constrained {
+                    raw::ExecConstraints(target, slot, state);
+                }
+                raw::materialize(slot);
+                let mut must_free = false;
+                let tuple = raw::ExecFetchSlotHeapTuple(slot, false, &mut must_free);
+                (
+                    (*tuple).t_len as usize,
+                    wanted.map(|desc| guard::raw::heap_copy_tuple_as_datum(tuple, desc)),
+                )
+            });
+            self.bytes += bytes;
+            row
         };
         self.filled += 1;
         if self.filled >= MOST_ROWS || self.bytes >= MOST_BYTES {
@@ -204,55 +157,88 @@ impl Inserter {
         row
     }
 
+    fn fill(&mut self, fill: impl FnOnce(&mut Cells)) -> *mut pg_sys::TupleTableSlot {
+        let slot = self.free_slot();
+        // SAFETY: an empty slot of the table, with room for as many values as it has columns.
+        let mut cells = unsafe {
+            let columns = (*(*slot).tts_tupleDescriptor).natts as usize;
+            Cells {
+                values: std::slice::from_raw_parts_mut((*slot).tts_values, columns),
+                nulls: std::slice::from_raw_parts_mut((*slot).tts_isnull, columns),
+            }
+        };
+        cells.nulls.fill(true);
+        fill(&mut cells);
+        slot
+    }
+
     fn free_slot(&mut self) -> *mut pg_sys::TupleTableSlot {
         if let Some(slot) = self.slots.get(self.filled) {
             return *slot;
         }
-        // SAFETY: made in the state's memory, freed with it (a slot of an open table pins nothing else).
+        let first = self.slots.first().copied();
+        // SAFETY: made in the state's memory, freed with it. The first slot is of the table's own
+        // description; the others share a copy, which need not be noted as in use by each of them. Nothing
+        // with a destructor is between the guard and the calls.
         let slot = unsafe {
-            let before = pg_sys::MemoryContextSwitchTo((*self.state).es_query_cxt);
-            let slot = pg_sys::MakeSingleTupleTableSlot(
-                (*self.on.table.raw()).rd_att,
-                pg_sys::table_slot_callbacks(self.on.table.raw()),
-            );
-            pg_sys::MemoryContextSwitchTo(before);
-            slot
+            let (table, state) = (self.on.table.raw(), self.state);
+            let second = self.slots.get(1).map(|slot| (**slot).tts_tupleDescriptor);
+            let kind = match first {
+                Some(slot) => (*slot).tts_ops,
+                None => pg_sys::table_slot_callbacks(table),
+            };
+            guarded(|| {
+                let before = pg_sys::CurrentMemoryContext;
+                pg_sys::CurrentMemoryContext = (*state).es_query_cxt;
+                let desc = match (first, second) {
+                    (None, _) => (*table).rd_att,
+                    (Some(_), Some(desc)) => desc,
+                    (Some(_), None) => raw::CreateTupleDescCopy((*table).rd_att),
+                };
+                let slot = raw::MakeSingleTupleTableSlot(desc, kind);
+                pg_sys::CurrentMemoryContext = before;
+                slot
+            })
         };
         self.slots.push(slot);
         slot
     }
 
-    fn flush(&mut self) {
-        let slots = &mut self.slots[..std::mem::take(&mut self.filled)];
+    /// Writes what was added so far.
+    pub fn flush(&mut self) {
+        let count = std::mem::take(&mut self.filled);
         self.bytes = 0;
-        // SAFETY: the slots hold rows of the open table; the table's own indexes are open in `target`.
+        if count == 0 {
+            return;
+        }
+        // SAFETY: the first slots hold rows of the open table; the table's own indexes are open in
+        // `target`. Nothing with a destructor is between the guard and the calls.
         unsafe {
-            if (*self.state).es_per_tuple_exprcontext.is_null() {
-                pg_sys::MakePerTupleExprContext(self.state);
-            }
-            let scratch = (*(*self.state).es_per_tuple_exprcontext).ecxt_per_tuple_memory;
-            let before = pg_sys::MemoryContextSwitchTo(scratch);
-            let command = pg_sys::GetCurrentCommandId(true);
-            match &mut *slots {
-                [] => {}
-                [slot] => pg_sys::simple_table_tuple_insert(self.on.table.raw(), *slot),
-                many => pg_sys::heap_multi_insert(
-                    self.on.table.raw(),
-                    many.as_mut_ptr(),
-                    many.len() as i32,
-                    command,
-                    0,
-                    std::ptr::null_mut(),
-                ),
-            }
-            for slot in slots {
-                if (*self.target).ri_NumIndices > 0 {
-                    insert_index_entries(self.target, *slot, self.state);
+            let command = super::xact::command_to_write();
+            let slots = self.slots.as_mut_ptr();
+            let (table, state, target) = (self.on.table.raw(), self.state, self.target);
+            guarded(|| {
+                if (*state).es_per_tuple_exprcontext.is_null() {
+                    raw::MakePerTupleExprContext(state);
                 }
-                pg_sys::ExecClearTuple(*slot);
-            }
-            pg_sys::MemoryContextSwitchTo(before);
-            pg_sys::MemoryContextReset(scratch);
+                let scratch = (*(*state).es_per_tuple_exprcontext).ecxt_per_tuple_memory;
+                let before = pg_sys::CurrentMemoryContext;
+                pg_sys::CurrentMemoryContext = scratch;
+                if count == 1 {
+                    raw::simple_table_tuple_insert(table, *slots);
+                } else {
+                    raw::heap_multi_insert(table, slots, count as i32, command, 0, std::ptr::null_mut());
+                }
+                for place in 0..count {
+                    let slot = *slots.add(place);
+                    if (*target).ri_NumIndices > 0 {
+                        raw::insert_index_entries(target, slot, state);
+                    }
+                    raw::clear(slot);
+                }
+                pg_sys::CurrentMemoryContext = before;
+                raw::MemoryContextReset(scratch);
+            });
         }
     }
 
@@ -266,31 +252,32 @@ impl Inserter {
 impl Drop for Inserter {
     fn drop(&mut self) {
         // SAFETY: made by `open` and `free_slot`; on ERROR this runs before the transaction's abort, when
-        // all of it still exists.
+        // all of it still exists. Nothing with a destructor is between the guard and the calls.
         unsafe {
-            for slot in &self.slots {
-                pg_sys::ExecDropSingleTupleTableSlot(*slot);
-            }
-            pg_sys::ExecCloseIndices(self.target);
-            pg_sys::FreeExecutorState(self.state);
+            let (slots, count) = (self.slots.as_ptr(), self.slots.len());
+            let (state, target) = (self.state, self.target);
+            guarded(|| {
+                for place in 0..count {
+                    raw::ExecDropSingleTupleTableSlot(*slots.add(place));
+                }
+                raw::ExecCloseIndices(target);
+                raw::FreeExecutorState(state);
+            });
         }
     }
 }
 
+/// What InitResultRelInfo makes for a table whose triggers do not matter.
+///
 /// # Safety
-/// The slot holds a row that was just inserted into the target's table, whose indexes are open.
-unsafe fn insert_index_entries(
-    target: *mut pg_sys::ResultRelInfo,
-    slot: *mut pg_sys::TupleTableSlot,
-    state: *mut pg_sys::EState,
-) {
-    // SAFETY: by the contract above. The list of deferred unique indexes is empty: their triggers make
-    // the table unfit for direct inserts.
+/// An open table. Called inside `guarded`.
+unsafe fn info(relation: pg_sys::Relation, root: *mut pg_sys::ResultRelInfo) -> *mut pg_sys::ResultRelInfo {
+    // SAFETY: by the contract above; all zero is what that function begins with, too.
     unsafe {
-        let none = std::ptr::null_mut();
-        #[cfg(feature = "pg15")]
-        pg_sys::ExecInsertIndexTuples(target, slot, state, false, false, none, std::ptr::null_mut());
-        #[cfg(not(feature = "pg15"))]
-        pg_sys::ExecInsertIndexTuples(target, slot, state, false, false, none, std::ptr::null_mut(), false);
+        let info = raw::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+        (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+        (*info).ri_RelationDesc = relation;
+        (*info).ri_RootResultRelInfo = root;
+        info
     }
 }

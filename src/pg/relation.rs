@@ -43,6 +43,12 @@ impl Open {
         Open { relation: unsafe { pg_sys::index_open(oid, pg_sys::AccessShareLock as i32) } }
     }
 
+    /// One that the present statement has locked already.
+    pub fn locked_before(oid: Oid) -> Open {
+        // SAFETY: as for `table`.
+        Open { relation: unsafe { pg_sys::table_open(oid, pg_sys::NoLock as i32) } }
+    }
+
     pub fn raw(&self) -> pg_sys::Relation {
         self.relation
     }
@@ -85,6 +91,31 @@ impl Open {
                 let name = unsafe { CStr::from_ptr(trigger.tgname) };
                 trigger.tgtype as u32 & event != 0 && !ours.contains(&name)
             })
+    }
+
+    /// Has it a trigger of this name?
+    pub fn has_trigger(&self, name: &CStr) -> bool {
+        // SAFETY: a C string of the relcache.
+        self.triggers().iter().any(|trigger| unsafe { CStr::from_ptr(trigger.tgname) } == name)
+    }
+
+    /// Do the triggers of these names fire in this session? They can be disabled, and are while changes of
+    /// another server are applied.
+    pub fn fires(&self, names: &[&CStr]) -> bool {
+        // SAFETY: C strings of the relcache, and a global of the backend.
+        unsafe {
+            pg_sys::SessionReplicationRole != pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32
+                && self.triggers().iter().all(|trigger| {
+                    !names.contains(&CStr::from_ptr(trigger.tgname))
+                        || [pg_sys::TRIGGER_FIRES_ON_ORIGIN as u8, pg_sys::TRIGGER_FIRES_ALWAYS as u8]
+                            .contains(&(trigger.tgenabled as u8))
+                })
+        }
+    }
+
+    /// How many columns it has, dropped ones included.
+    pub fn columns(&self) -> i16 {
+        self.class().relnatts
     }
 
     /// Has it generated columns or checks? Both may run code of its owner's.

@@ -2,7 +2,7 @@
 //! more than the expressions. Only for expressions of built-in functions over built-in types: those depend
 //! neither on the search_path nor on the role, and keep nothing that belongs to a transaction.
 
-use super::feed::{InUse, Row, query_under};
+use super::feed::{InUse, Row, insert_of, query_under};
 use super::spi::{Arg, Plan};
 use pgrx::pg_sys::{self, Node, NodeTag, Oid};
 use std::cell::Cell;
@@ -25,6 +25,8 @@ pub struct Simple {
     projection: *mut pg_sys::ProjectionInfo,
     expressions: *mut pg_sys::ExprContext,
     condition: *mut pg_sys::ExprState,
+    /// Filled anew for each row.
+    parameters: pg_sys::ParamListInfo,
     /// What the executor would check privileges by.
     range_table: *mut pg_sys::List,
     #[cfg(not(feature = "pg15"))]
@@ -62,14 +64,14 @@ impl Simple {
     /// `None` if the statement is no such INSERT.
     ///
     /// # Safety
-    /// The plan is in use, and is the one of the source.
-    pub unsafe fn of(source: *mut pg_sys::CachedPlanSource, plan: *mut pg_sys::CachedPlan) -> Option<Simple> {
+    /// The plan is in use, and is the one that `of` has now.
+    unsafe fn of(of: &Plan, plan: *mut pg_sys::CachedPlan) -> Option<Simple> {
         // SAFETY: by the contract above; `query_under` has checked the topmost node. Everything that is kept
         // is copied into a context of its own.
         unsafe {
             let statement = (*(*(*plan).stmt_list).elements).ptr_value.cast::<pg_sys::PlannedStmt>();
             let top = (*statement).planTree;
-            let node = (*top).lefttree;
+            let node = (*insert_of(statement)?).plan.lefttree;
             let is_one_row = (*node).type_ == NodeTag::T_Result
                 && (*node).lefttree.is_null()
                 && (*node).qual.is_null()
@@ -107,11 +109,12 @@ impl Simple {
                 ),
                 expressions,
                 condition: pg_sys::ExecInitQual(copy(condition.cast()), none),
+                parameters: super::dest::parameters(of.raw(), &vec![None; of.arguments()]),
                 range_table: copy((*statement).rtable),
                 #[cfg(not(feature = "pg15"))]
                 permissions: copy((*statement).permInfos),
                 in_use: Cell::new(false),
-                made_from: (plan, (*source).generation),
+                made_from: (plan, (*of.source()).generation),
             };
             pg_sys::MemoryContextSwitchTo(before);
             Some(simple)
@@ -145,20 +148,23 @@ impl Simple {
     /// Hands over the row that these arguments make, if the condition holds.
     ///
     /// # Safety
-    /// The parameters are those of the plan.
-    unsafe fn evaluate(&self, parameters: pg_sys::ParamListInfo, on_row: &mut dyn FnMut(Row)) {
-        // SAFETY: by the contract above.
+    /// As many arguments as the plan has parameters, of their types.
+    unsafe fn evaluate(&self, arguments: &[Arg], on_row: &mut dyn FnMut(Row)) {
+        // SAFETY: by the contract above; a list of no parameters is null.
         unsafe {
-            (*self.expressions).ecxt_param_list_info = parameters;
-            if !pg_sys::ExecQual(self.condition, self.expressions) {
+            if let Some(parameters) = self.parameters.as_mut() {
+                let list = parameters.params.as_mut_slice(arguments.len());
+                for (parameter, argument) in list.iter_mut().zip(arguments) {
+                    parameter.value = argument.unwrap_or(pg_sys::Datum::from(0));
+                    parameter.isnull = argument.is_none();
+                }
+            }
+            (*self.expressions).ecxt_param_list_info = self.parameters;
+            if !self.condition.is_null() && !pg_sys::ExecQual(self.condition, self.expressions) {
                 return;
             }
             let slot = pg_sys::ExecProject(self.projection);
-            let columns = (*(*slot).tts_tupleDescriptor).natts as usize;
-            on_row(Row {
-                values: std::slice::from_raw_parts((*slot).tts_values, columns),
-                nulls: std::slice::from_raw_parts((*slot).tts_isnull, columns),
-            });
+            on_row(Row::of(slot));
         }
     }
 }
@@ -170,24 +176,25 @@ impl Plan {
         // SAFETY: a kept plan, in use while it is looked at.
         unsafe {
             let Some(in_use) = InUse::of(self) else { return false };
-            let simple = query_under(in_use.0).and_then(|_| Simple::of(self.source(), in_use.0));
+            let simple = query_under(in_use.0).and_then(|_| Simple::of(self, in_use.0));
             let made = simple.is_some();
             *self.simple.borrow_mut() = simple;
             made
         }
     }
 
-    /// Evaluates this INSERT, for one list of arguments after the other, until there are none. False, with
-    /// nothing done, if it was not made ready for that, or has changed since. The caller holds a lock on
-    /// the table, and its rights are those of the statement; the search_path does not matter.
+    /// Evaluates this INSERT, for one list of arguments after the other, until `arguments`, which is to fill
+    /// them in, says that there are none. False, with nothing done, if it was not made ready for that, or
+    /// has changed since. The caller holds a lock on the table, and its rights are those of the statement;
+    /// the search_path does not matter.
     pub fn feed_simply(
         &self,
-        arguments: &mut dyn FnMut() -> Option<Vec<Arg>>,
+        arguments: &mut dyn FnMut(&mut [Arg]) -> bool,
         on_row: &mut dyn FnMut(Row),
     ) -> bool {
         let simple = self.simple.borrow();
         let Some(simple) = simple.as_ref() else { return false };
-        // SAFETY: the plan's own source; as many arguments as it has parameters (asserted). All that is
+        // SAFETY: the plan's own source; as many arguments as it has parameters. All that is
         // allocated for a row goes before the next; `on_row` keeps none of it.
         unsafe {
             if simple.in_use.get() || !simple.is_valid(self.source()) {
@@ -197,9 +204,9 @@ impl Plan {
             simple.check_privileges();
             let for_row = (*simple.expressions).ecxt_per_tuple_memory;
             let before = pg_sys::MemoryContextSwitchTo(for_row);
-            while let Some(args) = arguments() {
-                assert_eq!(args.len(), self.arguments());
-                simple.evaluate(super::dest::parameters(self.raw(), &args), on_row);
+            let mut list = vec![None; self.arguments()];
+            while arguments(&mut list) {
+                simple.evaluate(&list, on_row);
                 pg_sys::MemoryContextReset(for_row);
             }
             pg_sys::MemoryContextSwitchTo(before);
