@@ -1,8 +1,9 @@
 //! CALL queue.resync of many rows: interrupted in every way, seen from elsewhere, behind daily work.
 
-use postgres::Client;
+use postgres::{Client, NoTls};
 use queue_ext_server_tests::{Server, Sql, until, until_some};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 const ROWS: i64 = 100_000;
@@ -133,4 +134,41 @@ fn no_snapshot_is_held_for_long() {
     assert!(seen.len() >= 3, "{seen:?}");
     until("it is finished", || running.is_finished());
     assert_eq!(progress(&mut db).0, "finished");
+}
+
+#[test]
+fn it_tells_its_caller() {
+    let server = Server::start_without_preload(&[]);
+    let mut db = server.app("shop");
+    db.run(
+        "CREATE FOREIGN DATA WRAPPER nothing;
+         CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
+         CREATE TABLE source (id int) PARTITION BY LIST (id);
+         CREATE TABLE here PARTITION OF source FOR VALUES IN (1, 2, 3);
+         CREATE FOREIGN TABLE there PARTITION OF source FOR VALUES IN (4) SERVER nowhere;
+         INSERT INTO source VALUES (1), (2), (3);
+         SELECT queue.create_queue('q', 'n int CHECK (n < 3)');
+         SELECT queue.attach('source', 'q', set => '{\"n\": \"new.id\"}')",
+    );
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = heard.clone();
+    let mut client = postgres::Config::new()
+        .host_path(server.dir())
+        .user("postgres")
+        .dbname("shop")
+        .notice_callback(move |notice| listener.lock().unwrap().push(notice.message().to_string()))
+        .connect(NoTls)
+        .unwrap();
+    let call = "CALL queue.resync('source', 'q', batch_size => 1)";
+    assert_eq!(client.code(call), "23514");
+    db.run("ALTER TABLE q DROP CONSTRAINT q_n_check");
+    client.run(call);
+    let heard = heard.lock().unwrap();
+    for expected in [
+        "foreign table \"there\" is passed over",
+        "resync of \"source\" to \"q\" goes on: 2 rows, 2 jobs",
+        "resync of \"source\" to \"q\" is finished: 3 rows, 3 jobs",
+    ] {
+        assert!(heard.iter().any(|message| message == expected), "{expected:?} in {heard:?}");
+    }
 }
