@@ -34,7 +34,7 @@ CREATE PROCEDURE queue.resync(
 COMMENT ON PROCEDURE queue.resync IS
 'Puts a job on the queue for every row of a source that is attached to it: the first load of a queue, and its repair. The job is the one that an insert of the row would make by the options of attach (new is the row, old is all null; set, condition, key and delay hold, the events do not matter; without set the payload''s operation is RESYNC), and runs with the rights of the role that attached.
 condition: a further boolean expression over new; only rows for which it is true are enqueued. priority (9, behind daily work): of these jobs. batch_size (1000, up to 100000): rows looked at in a transaction; each is committed, and no snapshot is held between two. An interrupted resync goes on where it was when it is called again with the same condition; restart: from the beginning.
-Partitions and children of the source are included, foreign tables are not. A table with a primary key of built-in types is read in its order: every row that is there all the time, whatever happens to it, is met. Any other is read in the order in which it is stored, and from its beginning again if it is rewritten: there a row that is moved by an UPDATE meanwhile is met or, if its move enqueues, enqueued by the attachment''s trigger. Rows that come meanwhile are the trigger''s. A job holds the row as it was when its batch was read, and may run after a job of a later change.
+Partitions and children of the source are included, foreign tables are not. A table with a primary key of built-in types is read in its order: every row that is there all the time, whatever happens to it, is met. Any other is read in the order in which it is stored, and from its beginning again if it is rewritten: there a row that is moved by an UPDATE meanwhile is met or, if its move enqueues, enqueued by the attachment''s trigger. Rows that come meanwhile are the trigger''s. A job holds the row as it was when its batch was read, and may run after a job of a later change; it never takes the place of a waiting job (on_conflict) with older content.
 See queue.progress. A row whose job cannot be made ends it with that error; what was committed stays, and the next call begins there again.
 Errors: 25001 inside a transaction block, 42704 not attached, 55006 it is running already, 55000 the interrupted one had another condition, 42601 and others: condition is not one boolean expression, 22023 out of range, 42809, 42501. Who: the owner of the queue and of the source.';
 
@@ -56,6 +56,6 @@ COMMENT ON COLUMN queue.progress.phase IS 'running, interrupted (call queue.resy
 COMMENT ON COLUMN queue.progress.pid IS 'The process that runs it, as in pg_stat_activity; null: none does';
 COMMENT ON COLUMN queue.progress.rows_total IS 'Rows to look at, an estimate until it is finished; null: unknown, the table was never analyzed';
 COMMENT ON COLUMN queue.progress.rows_done IS 'Rows looked at';
-COMMENT ON COLUMN queue.progress.enqueued IS 'Jobs put on the queue';
+COMMENT ON COLUMN queue.progress.enqueued IS 'Jobs put on the queue, those included that went into one that waited';
 COMMENT ON COLUMN queue.progress.started IS 'When it began';
 COMMENT ON COLUMN queue.progress.last_commit IS 'When its latest batch was committed';
