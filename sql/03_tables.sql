@@ -45,7 +45,8 @@ CREATE TABLE queue.processors (
     batch_size    integer  NOT NULL CHECK (batch_size BETWEEN 1 AND 10000),
     parallelism   integer  NOT NULL CHECK (parallelism BETWEEN 1 AND 64),
     load_balanced boolean  NOT NULL,
-    timeout       interval          CHECK (timeout > interval '0')
+    timeout       interval          CHECK (timeout > interval '0'),
+    then_queue    regclass
 );
 COMMENT ON TABLE queue.processors IS 'Which function works on which queue, and how';
 COMMENT ON COLUMN queue.processors.queue IS 'The queue worked on';
@@ -56,6 +57,7 @@ COMMENT ON COLUMN queue.processors.role IS 'The role that registered it; its wor
 COMMENT ON COLUMN queue.processors.batch_size IS 'Most jobs taken in one transaction';
 COMMENT ON COLUMN queue.processors.parallelism IS 'Most workers on this queue at the same time';
 COMMENT ON COLUMN queue.processors.load_balanced IS 'Batch size and parallelism follow the load within these bounds';
+COMMENT ON COLUMN queue.processors.then_queue IS 'What the function returns becomes jobs of this queue; 0: of one that was dropped, so that the function does not run; null: nothing follows';
 COMMENT ON COLUMN queue.processors.timeout IS 'Longest run of one job (of one call for f(queue[])); null: no limit';
 
 CREATE TABLE queue.attachments (

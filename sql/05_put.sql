@@ -4,11 +4,12 @@ CREATE FUNCTION queue.enqueue(
     run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
     key text DEFAULT NULL, on_conflict text DEFAULT NULL, group_key text DEFAULT NULL,
     max_attempts integer DEFAULT NULL, once interval DEFAULT NULL,
-    after bigint[] DEFAULT NULL, after_failure text DEFAULT NULL, correlation_id text DEFAULT NULL
+    after bigint[] DEFAULT NULL, after_failure text DEFAULT NULL, correlation_id text DEFAULT NULL,
+    keep_result boolean DEFAULT false
 ) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'enqueue';
 COMMENT ON FUNCTION queue.enqueue IS
 'Puts a job on the queue and returns its id. It becomes visible when the caller commits.
-payload: fields named like the queue''s own columns fill those, the rest stays payload. priority: 0 to 9, default 5, lower first. run_at or delay: not before. key: what the job is about, at most 1000 bytes. on_conflict (the queue''s; none: keys are only stored): what is done if a job with this key waits already, also for its time or its retry. skip: it stands for both, and cannot start before this transaction ends. replace: it gets the new payload and typed columns, and keeps id and place. debounce: the new time, too. merge: it gets payload || new payload, and of the typed columns those that are not null. error: 23505. The id returned is then that of the waiting job. A job that has started does not count: the new one runs after it. group_key: jobs of a group run one at a time, in the order of their ids. max_attempts: overrides the queue''s. once: while a job with this key waits, runs or has failed, and for so long after it was done, nothing is enqueued and its id is returned (on_conflict error: 23505); queue.forget_key ends that. after: wait for the jobs with these ids; after_failure: when one of them fails, fail (the default) or release. correlation_id: of the request that the job belongs to.
+payload: fields named like the queue''s own columns fill those, the rest stays payload. priority: 0 to 9, default 5, lower first. run_at or delay: not before. key: what the job is about, at most 1000 bytes. on_conflict (the queue''s; none: keys are only stored): what is done if a job with this key waits already, also for its time or its retry. skip: it stands for both, and cannot start before this transaction ends. replace: it gets the new payload and typed columns, and keeps id and place. debounce: the new time, too. merge: it gets payload || new payload, and of the typed columns those that are not null. error: 23505. The id returned is then that of the waiting job. A job that has started does not count: the new one runs after it. group_key: jobs of a group run one at a time, in the order of their ids. max_attempts: overrides the queue''s. once: while a job with this key waits, runs or has failed, and for so long after it was done, nothing is enqueued and its id is returned (on_conflict error: 23505); queue.forget_key ends that. after: wait for the jobs with these ids; after_failure: when one of them fails, fail (the default) or release. correlation_id: of the request that the job belongs to; a job that a processor enqueues has, if none is given, that of the job it runs, see queue.trace. keep_result (false): queue.result is asked for it later, so the result is kept for queue_ext.keep_results even if the queue keeps no done jobs.
 Errors: 42809 not a queue, 22023 an argument is out of range, 23505 on_conflict error, 54000 payload over queue_ext.max_payload, and whatever the queue''s own constraints raise. Who: INSERT on the queue.';
 
 CREATE FUNCTION queue.enqueue_many(
@@ -16,7 +17,8 @@ CREATE FUNCTION queue.enqueue_many(
     run_at timestamptz DEFAULT NULL, delay interval DEFAULT NULL,
     key text DEFAULT NULL, on_conflict text DEFAULT NULL, group_key text DEFAULT NULL,
     max_attempts integer DEFAULT NULL, once interval DEFAULT NULL,
-    after bigint[] DEFAULT NULL, after_failure text DEFAULT NULL, correlation_id text DEFAULT NULL
+    after bigint[] DEFAULT NULL, after_failure text DEFAULT NULL, correlation_id text DEFAULT NULL,
+    keep_result boolean DEFAULT false
 ) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'enqueue_many';
 COMMENT ON FUNCTION queue.enqueue_many IS 'Puts a job on the queue for each payload, in order, and returns their ids in that order. Arguments, errors and rights as for enqueue.';
 

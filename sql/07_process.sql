@@ -1,11 +1,12 @@
 -- Process jobs, inside the database.
 CREATE FUNCTION queue.register_processor(
     queue regclass, processor regprocedure, batch_size integer DEFAULT 100, parallelism integer DEFAULT 1,
-    load_balanced boolean DEFAULT true, timeout interval DEFAULT NULL, replace boolean DEFAULT false
+    load_balanced boolean DEFAULT true, timeout interval DEFAULT NULL, replace boolean DEFAULT false,
+    then_queue regclass DEFAULT NULL
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'register_processor_wrapper';
 COMMENT ON FUNCTION queue.register_processor IS
-'Background workers now run this function over the jobs of the queue, connected as the caller''s role. processor: f(mail) for one job or f(mail[]) for a batch; it raises to fail; what it returns is the result (kept if the queue keeps done jobs). batch_size (100): most jobs in one transaction. parallelism (1): most workers at once. load_balanced (true): both follow the load within these bounds. timeout (none): longest run of one job. replace: take the place of the registered one.
-Errors: 42809 not a queue, 42883 wrong argument type, 42710 one is registered, 42501 not the owner or no EXECUTE, 28000 the role may not log in, 22023 out of range. Who: the owner of the queue.';
+'Background workers now run this function over the jobs of the queue, connected as the caller''s role. processor: f(mail) for one job or f(mail[]) for a batch; it raises to fail; what it returns is the result (kept if the queue keeps done jobs). batch_size (100): most jobs in one transaction. parallelism (1): most workers at once. load_balanced (true): both follow the load within these bounds. timeout (none): longest run of one job. replace: take the place of the registered one. then_queue (none): what the function returns becomes a job of that queue, in the same transaction: as its payload, so that fields (of jsonb or of a composite type) named like its columns fill those; null: nothing follows; a set: one job for each element; f(mail[]): one job for each element of the set or array.
+Errors: 42P17 then_queue would lead back to the queue, 42809 not a queue, 42883 wrong argument type, 42710 one is registered, 42501 not the owner or no EXECUTE, 28000 the role may not log in, 22023 out of range. Who: the owner of the queue.';
 
 CREATE FUNCTION queue.unregister_processor(queue regclass)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'unregister_processor_wrapper';

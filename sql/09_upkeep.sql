@@ -17,6 +17,11 @@ BEGIN
         LOOP
             EXECUTE format('DROP TRIGGER %I ON %s', feeding.tgname, feeding.source);
         END LOOP;
+        -- A processor that fed it does not run any more, rather than losing what it returns.
+        UPDATE queue.processors SET then_queue = 0 WHERE then_queue = dropped;
+        IF FOUND THEN
+            PERFORM queue.announce_change();
+        END IF;
         DELETE FROM queue.attachments WHERE source = dropped;
         DELETE FROM queue.keys WHERE queue = dropped;
         DELETE FROM queue.done_keys WHERE queue = dropped;

@@ -143,6 +143,25 @@ pub enum Error {
     },
     /// The registered function is gone.
     ProcessorGone(String),
+    /// A job was waited for in vain.
+    NotEnded {
+        queue: String,
+        id: i64,
+        seconds: f64,
+        problem: Option<String>,
+    },
+    /// A pipeline would come back to where it began; the queues on the way.
+    PipelineLoop {
+        queue: String,
+        way: String,
+    },
+    /// `drop_queue` would leave processors whose results go nowhere.
+    StillFed {
+        queue: String,
+        feeders: String,
+    },
+    /// The queue that a processor feeds is gone.
+    NextQueueGone(String),
     /// A procedure that commits was called inside a transaction block.
     InTransactionBlock(&'static str),
     /// A trigger function was called in a way it does not support.
@@ -382,6 +401,33 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_UNDEFINED_FUNCTION,
                 format!("the processor of queue \"{name}\" does not exist any more"),
                 Some("Register one with queue.register_processor(…, replace => true).".into()),
+            ),
+            Error::NotEnded { queue, id, seconds, problem } => {
+                let report = ErrorReport::new(
+                    Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!("job {id} of queue \"{queue}\" has not ended after {seconds} s"),
+                    "queue_ext",
+                )
+                .set_hint("The job goes on. Ask later with queue.status, queue.result or CALL queue.wait_for.");
+                return match problem {
+                    Some(problem) => report.set_detail(format!("What keeps the queue from running: {problem}.")),
+                    None => report,
+                };
+            }
+            Error::PipelineLoop { queue, way } => (
+                Code::ERRCODE_INVALID_OBJECT_DEFINITION,
+                format!("what queue \"{queue}\" feeds would come back to it: {way}"),
+                Some("A processor that is to put jobs on its own queue again calls queue.enqueue.".into()),
+            ),
+            Error::StillFed { queue, feeders } => (
+                Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+                format!("cannot drop queue \"{queue}\" because processors feed it: those of {feeders}"),
+                Some("Register them again without then_queue, or pass force => true, which stops them.".into()),
+            ),
+            Error::NextQueueGone(name) => (
+                Code::ERRCODE_UNDEFINED_OBJECT,
+                format!("the queue that the processor of queue \"{name}\" feeds does not exist any more"),
+                Some("Its jobs stay on the queue. Register it with queue.register_processor(…, then_queue => …, replace => true).".into()),
             ),
             Error::InTransactionBlock(name) => (
                 Code::ERRCODE_ACTIVE_SQL_TRANSACTION,

@@ -56,7 +56,7 @@ pub fn done(job: &Taken, result: Option<String>) -> Move<'_> {
 /// Is the job, and its result, kept once it is done?
 pub fn is_kept(queue: &Queue, job: &Taken) -> bool {
     queue.options.keep_done.is_some()
-        || queue.layout.as_ref().is_some_and(|l| row::any_filled(job.row, &[l.number(Col::KeepResult)]))
+        || queue.layout.as_ref().is_some_and(|l| row::is_true(job.row, l.number(Col::KeepResult)))
 }
 
 /// Has the job a key, a group, jobs that it waited for, or somebody who waits for its result?

@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod after;
 pub mod claim;
+pub mod correlation;
 pub mod enqueue;
 pub mod error;
 pub mod finish;
@@ -18,6 +19,7 @@ pub mod keys;
 pub mod lease;
 pub mod pg;
 pub mod queue;
+pub mod reply;
 pub mod resync;
 pub mod run;
 pub mod schedule;
@@ -51,6 +53,7 @@ extension_sql_file!(
     name = "grants",
     requires = ["schedules", "keys", "topics", "resync", "admin"]
 );
+extension_sql_file!("../sql/15_reply.sql", name = "reply", requires = ["grants"]);
 
 /// Called when the library is loaded: by the postmaster if preloaded, else by each session that uses it.
 #[pg_guard]

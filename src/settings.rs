@@ -1,5 +1,6 @@
 //! Every setting (GUC), all under `queue_ext.`. Private statics with getters.
 
+use crate::pg::time::Micros;
 use crate::worker::names;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgLogLevel, PostgresGucEnum};
 use std::ffi::CString;
@@ -34,6 +35,7 @@ static POLL_INTERVAL_MS: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 static WORKER_IDLE_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 static BATCH_TARGET_MS: GucSetting<i32> = GucSetting::<i32>::new(50);
 static MAX_PAYLOAD_KB: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
+static KEEP_RESULTS_S: GucSetting<i32> = GucSetting::<i32>::new(3_600);
 static LOG_FAILED_JOBS: GucSetting<FailureLevel> = GucSetting::<FailureLevel>::new(FailureLevel::Log);
 static TEST_CLOCK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 
@@ -96,6 +98,16 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::UNIT_KB,
     );
+    GucRegistry::define_int_guc(
+        c"queue_ext.keep_results",
+        c"How long a result that was asked for is kept where the queue keeps no done jobs.",
+        c"Of jobs enqueued with keep_result, and of those of queue.call whose caller did not wait for the end.",
+        &KEEP_RESULTS_S,
+        1,
+        31_536_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
     GucRegistry::define_enum_guc(
         c"queue_ext.log_failed_jobs",
         c"Level at which a failed attempt is written to the server log.",
@@ -137,6 +149,10 @@ pub fn batch_target_ms() -> f64 {
 
 pub fn max_payload_bytes() -> usize {
     MAX_PAYLOAD_KB.get() as usize * 1024
+}
+
+pub fn keep_results() -> Micros {
+    Micros::from(KEEP_RESULTS_S.get()) * 1_000_000
 }
 
 pub fn log_failed_jobs() -> FailureLevel {

@@ -13,6 +13,7 @@ mod stuck;
 use crate::after::look;
 use crate::claim::{self, Move, Taken};
 use crate::pg::failure::{Failure, in_subtransaction};
+use crate::pg::relation::Open;
 use crate::pg::time::{self, Micros};
 use crate::pg::{role, shmem, spi};
 use crate::queue::Queue;
@@ -20,7 +21,7 @@ use crate::queue::statements::Which;
 use crate::schedule::tick;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
-use crate::{after, finish, group, history, keys};
+use crate::{after, finish, group, history, keys, settings};
 use pgrx::pg_sys::panic::ErrorReportable;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -40,9 +41,10 @@ const MOST_FAILURES: usize = 100;
 /// With more rows than this that cannot be moved, the rest of their kind waits, too.
 const MOST_PASSED_OVER: usize = 100_000;
 
-const KINDS: [Which; 5] = [Which::Due, Which::Expired, Which::Old, Which::OldFailed, Which::Waiting];
+const KINDS: [Which; 6] =
+    [Which::Due, Which::Expired, Which::Old, Which::OldFailed, Which::OldResult, Which::Waiting];
 /// The place of the last, whose rows are found in another way than by their time.
-const WAITING: usize = 4;
+const WAITING: usize = 5;
 
 /// The rows that this session found it cannot move, of each kind, for a while. Kept with what is known of
 /// the queue: when the table is altered, which may be the remedy, they are tried again at once.
@@ -214,6 +216,12 @@ fn time_of(queue: &Queue, which: Which) -> Option<Micros> {
     match which {
         Which::Old => queue.options.keep_done.map(|keep| time::now().saturating_sub(keep)),
         Which::OldFailed => queue.options.keep_failed.map(|keep| time::now().saturating_sub(keep)),
+        Which::OldResult => {
+            let partition = queue.layout.as_ref().and_then(|layout| layout.partition("done"));
+            let none = partition.is_some_and(|oid| Open::for_reading(oid).is_empty());
+            (queue.options.keep_done.is_none() && !none)
+                .then(|| time::now().saturating_sub(settings::keep_results()))
+        }
         _ => Some(time::now()),
     }
 }
@@ -263,20 +271,22 @@ fn next_due(queue: &Queue) -> Micros {
 pub fn earliest(queue: &Queue) -> Micros {
     let passed_over = queue.passed_over.borrow();
     let first = |number: usize, column: &str| {
+        let condition = if number == 5 { " AND keep_result IS NOT NULL" } else { "" };
         format!(
-            "(SELECT {column} FROM {} WHERE state = '{}' AND id NOT IN (SELECT unnest(${number}))
+            "(SELECT {column} FROM {} WHERE state = '{}' AND id NOT IN (SELECT unnest(${number})){condition}
               ORDER BY {column} LIMIT 1)",
             queue.table,
             KINDS[number - 1].state()
         )
     };
     let sql = format!(
-        "SELECT {}, {}, {}, {},
+        "SELECT {}, {}, {}, {}, {},
                 (SELECT true FROM {} WHERE state = 'blocked' AND after IS NOT NULL ORDER BY id LIMIT 1)",
         first(1, "run_at"),
         first(2, "lease_until"),
         first(3, "finished_at"),
         first(4, "finished_at"),
+        first(5, "finished_at"),
         queue.table
     );
     let args = passed_over.ids.each_ref().map(|ids| spi::arg(ids.clone()));
@@ -284,7 +294,7 @@ pub fn earliest(queue: &Queue) -> Micros {
     let added = slot.map(|slot| slot.waits.added_so_far());
     let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
     let waiting = slot.zip(added).map_or(NEVER, |(slot, added)| {
-        slot.waits.seen(rows.get(0, 5).unwrap_or(false), added);
+        slot.waits.seen(rows.get(0, 6).unwrap_or(false), added);
         slot.waits.due()
     });
     let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
@@ -292,11 +302,16 @@ pub fn earliest(queue: &Queue) -> Micros {
         |keep: Option<Micros>, first: Micros| keep.map_or(NEVER, |keep| first.saturating_add(keep));
     let (done, failed) =
         (forgotten(queue.options.keep_done, at(3)), forgotten(queue.options.keep_failed, at(4)));
+    let result_until = match queue.options.keep_done {
+        Some(_) => NEVER,
+        None => at(5).saturating_add(settings::keep_results()),
+    };
     at(1)
         .min(at(2))
         .min(waiting)
         .min(done)
         .min(failed)
+        .min(result_until)
         .min(passed_over.until)
         .min(tick::next_due(queue))
         .min(group::next_known_sweep(queue.oid))

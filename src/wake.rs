@@ -275,6 +275,7 @@ fn lower_all(shared: &Shared) {
         queue.floors.lower(&floor::ALL);
         queue.due_at(0);
         shared.announce(place);
+        shared.ends.wake(place);
     }
 }
 
@@ -299,5 +300,8 @@ fn tell(shared: &Shared, note: &Note, (is_claimable, keys): (bool, Keys), commit
     queue.floors.lower(&keys);
     if is_claimable {
         shared.announce(note.place);
+    }
+    if committed && note.taken {
+        shared.ends.wake(note.place);
     }
 }

@@ -92,7 +92,7 @@ fn types_of(which: Which) -> &'static [Oid] {
     const UPKEEP: [Oid; 4] =
         [pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID];
     match which {
-        Which::Due | Which::Expired | Which::Old | Which::OldFailed => &UPKEEP[..3],
+        Which::Due | Which::Expired | Which::Old | Which::OldFailed | Which::OldResult => &UPKEEP[..3],
         Which::Waiting => &UPKEEP,
         _ => &[pg_sys::INT8OID],
     }

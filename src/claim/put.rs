@@ -10,7 +10,7 @@ use crate::pg::{Datum, array, catalog, role};
 use crate::queue::layout::Col;
 use crate::queue::statements;
 use crate::queue::{Queue, STATES};
-use crate::wake;
+use crate::{settings, wake};
 use pgrx::{IntoDatum, pg_sys};
 
 /// Where a taken job goes next.
@@ -174,7 +174,12 @@ fn announce(queue: &Queue, moves: &[Move], keys: &floor::Keys) {
         wake::enqueued(queue.oid, keys);
     }
     let until = |keep: Option<Micros>| keep.map(|keep| time::now().saturating_add(keep));
-    let (done_until, failed_until) = (until(queue.options.keep_done), until(queue.options.keep_failed));
+    // Without keep_done it is there for somebody who wants its result.
+    let keep_done = moves
+        .iter()
+        .any(|m| m.state == "done")
+        .then(|| queue.options.keep_done.unwrap_or_else(settings::keep_results));
+    let (done_until, failed_until) = (until(keep_done), until(queue.options.keep_failed));
     let due = moves.iter().filter_map(|m| match m.state {
         "scheduled" => m.run_at,
         "running" => m.lease_until,

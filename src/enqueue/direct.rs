@@ -14,7 +14,7 @@ use crate::pg::{Datum, catalog};
 use crate::queue::layout::{Col, Layout};
 use crate::queue::limits::{OnConflict, check_interval, check_key, check_max_attempts, check_priority};
 use crate::queue::{self, Queue};
-use crate::{after, wake};
+use crate::{after, correlation, wake};
 use pgrx::IntoDatum;
 use std::collections::HashMap;
 
@@ -84,6 +84,7 @@ pub fn into_sink(
         keyed: Vec::new(),
         met: HashMap::new(),
         ids: Vec::new(),
+        inherited: correlation::inherited().into_datum(),
     };
     let mut outcome = Ok(());
     let fed = feed(&mut |row| {
@@ -126,6 +127,8 @@ struct Sink<'a> {
     met: HashMap<String, (i64, bool)>,
     /// Of the jobs put, in order.
     ids: Vec<i64>,
+    /// The correlation_id of rows that have none.
+    inherited: Option<Datum>,
 }
 
 impl Sink<'_> {
@@ -155,11 +158,16 @@ impl Sink<'_> {
         let waits_for_none = waits_for.is_some_and(|ids| ids.is_empty());
         let after_column = self.layout.number(Col::After);
         let state_column = self.layout.number(Col::State);
+        let correlation_column = self.layout.number(Col::CorrelationId);
+        let inherited = self.inherited.filter(|_| row.column(correlation_column).is_none());
         self.inserter(place)?.add(None, |cells| {
             cells.copy_all(row.values, row.nulls);
             cells.set(state_column, state);
             if waits_for_none {
                 cells.set(after_column, None);
+            }
+            if inherited.is_some() {
+                cells.set(correlation_column, inherited);
             }
         });
         self.lowest = self.lowest.min(id);

@@ -20,7 +20,7 @@ use crate::queue::limits::{
     OnConflict, check_after_failure, check_interval, check_key, check_max_attempts, check_on_conflict,
     check_priority,
 };
-use crate::raw_function;
+use crate::{correlation, raw_function};
 use pgrx::prelude::*;
 
 /// What a caller may say about a job besides its content.
@@ -58,12 +58,14 @@ pub struct Place {
     /// `after`, followed by `after_failure`.
     after: Option<usize>,
     correlation_id: usize,
+    keep_result: Option<usize>,
 }
 
 impl Place {
-    const ENQUEUE: Place = Place { after: Some(FIRST + 8), correlation_id: FIRST + 10 };
+    const ENQUEUE: Place =
+        Place { after: Some(FIRST + 8), correlation_id: FIRST + 10, keep_result: Some(FIRST + 11) };
     /// Ids are a queue's own, so what is published waits for none.
-    pub const PUBLISH: Place = Place { after: None, correlation_id: FIRST + 8 };
+    pub const PUBLISH: Place = Place { after: None, correlation_id: FIRST + 8, keep_result: None };
 }
 
 impl Header {
@@ -100,6 +102,15 @@ impl Header {
         self.more.as_ref().and_then(|more| more.on_conflict).or(queue.options.on_conflict)
     }
 
+    /// With the correlation_id of the job that a processor runs just now, if none was given.
+    pub fn correlated(&self) -> Header {
+        let mut header = self.clone();
+        if let Some(inherited) = correlation::inherited() {
+            header.more.get_or_insert_default().correlation_id.get_or_insert(inherited);
+        }
+        header
+    }
+
     fn state(&self) -> &'static str {
         match self {
             _ if self.waits_for().is_some() => "blocked",
@@ -112,8 +123,10 @@ impl Header {
 impl More {
     fn of_call(call: &Call, place: Place, has_key: bool) -> Result<Option<Box<More>>, Error> {
         let after = place.after;
+        let keep_result = place.keep_result.and_then(|place| call.arg(place)).unwrap_or(false);
         let places = [FIRST + 4, FIRST + 5, FIRST + 7, place.correlation_id].into_iter();
-        if places.chain(after).chain(after.map(|after| after + 1)).all(|place| call.datum(place).is_none()) {
+        let mut places = places.chain(after).chain(after.map(|after| after + 1));
+        if !keep_result && places.all(|place| call.datum(place).is_none()) {
             return Ok(None);
         }
         let on_conflict: Option<String> = call.arg(FIRST + 4);
@@ -147,7 +160,7 @@ impl More {
             after_failure,
             correlation_id,
             topic: None,
-            keep_result: false,
+            keep_result,
             errors: None,
         })))
     }

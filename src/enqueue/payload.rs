@@ -182,6 +182,12 @@ fn insert_alike(
     if direct::insert(queue, &plan, &args, None, header.on_conflict(queue), &mut |id| ids.push(id))? {
         return Ok(());
     }
+    // What is inserted directly inherits by itself.
+    let header = &header.correlated();
+    let mut types = types_for(header).to_vec();
+    types[0] = pg_sys::JSONBARRAYOID;
+    args.truncate(1);
+    args.extend(header_args(header));
     // Taken beforehand: RETURNING would need SELECT, and whoever may only insert has none.
     let taken: Vec<i64> =
         role::as_role(queue.owner, || payloads.iter().map(|_| catalog::next_value(queue.sequence)).collect());

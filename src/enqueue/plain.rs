@@ -9,7 +9,7 @@ use crate::pg::trigger::{self, Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role, spi};
 use crate::queue::limits::{check_interval, check_key, check_max_attempts, check_priority};
 use crate::queue::{Queue, statements};
-use crate::{after, group, queue, raw_function, wake};
+use crate::{after, correlation, group, queue, raw_function, run, wake};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -84,7 +84,7 @@ fn needs_check_row(call: &Call) -> SqlResult<Datum> {
     let later = call.datum(1).is_some_and(|at| at.value() as Micros > time::transaction_start());
     let priority = call.datum(2).map_or(0, |value| value.value() as i16);
     let max_attempts = call.datum(3).map_or(1, |value| value.value() as i32);
-    let is_special = (4..=5).any(|place| call.datum(place).is_some());
+    let is_special = (4..=5).any(|place| call.datum(place).is_some()) || run::present_job().is_some();
     Ok(Datum::from(of_old_id || later || !(0..=9).contains(&priority) || max_attempts < 1 || is_special))
 }
 
@@ -108,6 +108,10 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         let mut keys = floor::NONE;
         floor::include(&mut keys, priority.unwrap_or(0), firing.new_column(c"id").unwrap_or(floor::BOTTOM));
         wake::enqueued(oid, &keys);
+        let mut place = firing.new_row_ctid();
+        if firing.event() == Event::Insert && firing.new_column::<String>(c"correlation_id").is_none() {
+            place = correlation::stamp(&queue, place).unwrap_or(place);
+        }
         let mut keyed = keyed_row(&firing, "ready")?;
         let run_at: Option<TimestampWithTimeZone> = firing.new_column(c"run_at");
         let later = run_at.is_some_and(|at| Micros::from(at) > time::transaction_start());
@@ -124,7 +128,7 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         let sql = statements::take_inserted(&queue);
         let taken = role::as_role(queue.owner, || {
             let _moving = claim::Moving::within(oid);
-            claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(firing.new_row_ctid())]))
+            claim::read_taken(&queue.plan(sql, &[pg_sys::TIDOID]).execute(&[Some(place)]))
         });
         let waits_for = waits_for.unwrap_or_default();
         let freed: Vec<_> = taken.iter().map(|job| after::freed(&queue, job)).collect();

@@ -31,6 +31,7 @@ pub mod parse;
 pub mod passing;
 pub mod planned;
 pub mod put_node;
+pub mod raise;
 mod raw;
 pub mod ready;
 pub mod relation;

@@ -143,6 +143,14 @@ impl Open {
         }
     }
 
+    /// Has it not even a page for rows?
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: an open table.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM) == 0
+        }
+    }
+
     /// An ordinary table stored in the ordinary way.
     pub fn is_plain_heap(&self) -> bool {
         self.class().relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char

@@ -64,6 +64,19 @@ pub fn interval(value: Datum) -> Option<pgrx::datum::Interval> {
     unsafe { pgrx::FromDatum::from_datum(value, false) }
 }
 
+/// Is this column, a boolean, filled and true? False for no row at all, the zero datum.
+pub fn is_true(row: Datum, number: i16) -> bool {
+    any_filled(row, &[number]) && {
+        // SAFETY: a composite value, as there is something in it; the caller names a column that is boolean.
+        unsafe {
+            let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
+            let mut is_null = false;
+            let value = pg_sys::GetAttributeByNum(header, number, &mut is_null);
+            !is_null && value.value() as u8 != 0
+        }
+    }
+}
+
 /// # Safety
 /// The header is followed by the bitmap of nulls that it speaks of.
 pub(super) unsafe fn any_filled_of(header: *const pg_sys::HeapTupleHeaderData, numbers: &[i16]) -> bool {

@@ -187,6 +187,13 @@ impl Rows {
         }
     }
 
+    /// A text column that the statement may have left out.
+    pub fn text(&self, row: usize, column: usize) -> Option<String> {
+        // SAFETY: SPI sets the table for each statement that returns rows.
+        let columns = unsafe { (*(*self.table).tupdesc).natts as usize };
+        (column <= columns).then(|| self.get(row, column)).flatten()
+    }
+
     /// Column (counted from 1) of a row (counted from 0) as a Rust value.
     pub fn get<T: FromDatum>(&self, row: usize, column: usize) -> Option<T> {
         let datum = self.datum(row, column)?;

@@ -59,3 +59,10 @@ pub fn random_fraction() -> f64 {
     // SAFETY: the backend's own generator, seeded at its start.
     unsafe { pg_sys::pg_prng_double(&raw mut pg_sys::pg_global_prng_state) }
 }
+
+/// A random UUID, as `gen_random_uuid` makes it.
+pub fn random_uuid() -> String {
+    // SAFETY: takes no arguments.
+    let uuid = unsafe { pgrx::direct_function_call::<pgrx::datum::Uuid>(pg_sys::gen_random_uuid, &[]) };
+    uuid.map(|uuid| uuid.to_string()).unwrap_or_default()
+}

@@ -6,6 +6,7 @@ use crate::claim::floor;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::{Micros, interval_micros};
 use crate::pg::{Oid, cache, catalog, failure, parse, role, spi, xact};
+use crate::run::next;
 use crate::{claim, enqueue, group, keys, queue, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -244,6 +245,13 @@ fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
                 );
             }
         }
+        let feeders = next::feeders(oid);
+        if !force && !feeders.is_empty() {
+            let names: Vec<String> = feeders.iter().map(|f| catalog::qualified_name(*f)).collect();
+            return Err(Error::StillFed { queue: queue.name.clone(), feeders: names.join(", ") }.into());
+        }
+        // The event trigger stops their processors.
+        feeders.into_iter().for_each(cache::announce);
         for source in sources {
             enqueue::attach::remove(source, &queue);
         }

@@ -35,6 +35,10 @@ pub enum Which {
     BlockedJob,
     /// The leased row with id $1, whatever its attempt.
     RunningJob,
+    /// The done row with id $1.
+    DoneJob,
+    /// Up to $1 done rows of which only the result is kept, finished before $2, but for those with ids $3.
+    OldResult,
 }
 
 impl Which {
@@ -45,7 +49,7 @@ impl Which {
             Which::Expired | Which::RunningJob => "running",
             Which::BlockedJob | Which::Waiting => "blocked",
             Which::FailedJob | Which::OldFailed => "failed",
-            Which::Old => "done",
+            Which::Old | Which::DoneJob | Which::OldResult => "done",
         }
     }
 
@@ -66,6 +70,9 @@ impl Which {
             ),
             Which::Waiting => Some(
                 "AND c.after IS NOT NULL AND c.id = ANY ($4) AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.id LIMIT $1",
+            ),
+            Which::OldResult => Some(
+                "AND c.keep_result IS NOT NULL AND c.finished_at < $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.finished_at LIMIT $1",
             ),
             // The priority is spelled out so that the one index, which begins with it, serves.
             Which::ReadyJob => {

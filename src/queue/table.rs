@@ -118,6 +118,13 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
             "CREATE INDEX ON {partition} USING gin (after) WITH (fastupdate = off) WHERE after IS NOT NULL"
         ));
     }
+    if state == "failed" || state == "done" {
+        let column = "correlation_id";
+        statements.push(format!("CREATE INDEX ON {partition} ({column}) WHERE {column} IS NOT NULL"));
+    }
+    if state == "done" {
+        statements.push(format!("CREATE INDEX ON {partition} (finished_at) WHERE keep_result IS NOT NULL"));
+    }
     for statement in &statements {
         spi::run(statement, &[], &[]);
     }

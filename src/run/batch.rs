@@ -4,8 +4,8 @@
 //! subtransaction. When it fails it is rolled back and split, so that in the end only the failing job
 //! itself is rolled back: with f(mail) the failing job is known, with f(mail[]) it is found by halving.
 
-use super::Running;
 use super::processor::{Processor, Shape};
+use super::{Running, pipeline};
 use crate::claim::{self, Move, Taken, Use};
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::{Failure, in_subtransaction};
@@ -15,7 +15,7 @@ use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
 use crate::worker::cancel::BY_ADMIN;
-use crate::{finish, group, keys, settings};
+use crate::{correlation, finish, group, keys, settings};
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
 
@@ -89,6 +89,7 @@ impl Observer for Unobserved {
 
 /// Claims and runs a batch. Must be called in a transaction, inside `spi::connect`.
 pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dyn Observer) -> Report {
+    pipeline::hold(queue, processor);
     let (jobs, more) = match claim {
         Claim::Next(limit) => {
             let next = claim::next(queue, limit, Use::Run);
@@ -185,27 +186,33 @@ impl Batch<'_> {
     fn attempt(&mut self, list: &[usize]) -> Result<(), (usize, Failure)> {
         let chunk: Vec<&Taken> = list.iter().map(|index| &self.jobs[*index]).collect();
         let rows: Vec<Datum> = chunk.iter().map(|job| job.row).collect();
-        let with_results = self.queue.options.keep_done.is_some();
+        let with_results = chunk.iter().any(|job| finish::is_kept(self.queue, job));
         let mut finished = 0;
         let mut started = JobClock::start();
         let observer = &mut *self.observer;
         observer.starting(chunk[0]);
         let (queue, processor) = (self.queue, self.processor);
+        correlation::begin(queue, processor.shape, &chunk);
         let outcome = in_subtransaction(|| {
             // What a job sets (a search_path, a role) ends with it.
             let mut settings = Settings::enter();
-            let results = processor.call(queue, &rows, with_results, &mut |count| {
+            let mut on_job = |count| {
                 settings.renew();
                 finished = count;
                 started = JobClock::start();
                 if let Some(next) = chunk.get(count) {
                     observer.starting(next);
+                    correlation::go_on(queue, processor.shape, next);
                     interrupt::check();
                     if observer.is_cancelled(next.id) {
                         ereport!(ERROR, PgSqlErrorCode::ERRCODE_QUERY_CANCELED, BY_ADMIN);
                     }
                 }
-            });
+            };
+            let results = match processor.then_queue {
+                Some(next) => pipeline::call(processor, queue, next, &chunk, with_results, &mut on_job),
+                None => processor.call(queue, &rows, with_results, &mut on_job),
+            };
             settings.leave();
             results
         });

@@ -31,6 +31,12 @@ pub struct Processor {
     /// Returns an array: with f(mail[]), one result a job.
     pub returns_array: bool,
     pub returns_void: bool,
+    /// Returns a set: only where it feeds a queue.
+    pub returns_set: bool,
+    /// What it returns becomes jobs of this queue.
+    pub then_queue: Option<Oid>,
+    /// The one column that it returns, if that has a name.
+    pub result_name: Option<String>,
     /// As `Queue::registration`.
     pub registration: String,
 }
@@ -41,7 +47,10 @@ macro_rules! find_function {
         concat!(
             "SELECT quote_ident(n.nspname) || '.' || quote_ident(f.proname), p.shape, p.role::oid, p.batch_size,
                     p.parallelism, p.load_balanced, ceil(extract(epoch FROM p.timeout) * 1000)::float8,
-                    r.typcategory = 'A', f.prorettype = 'void'::regtype, p.xmin::text
+                    r.typcategory = 'A', f.prorettype = 'void'::regtype, p.xmin::text,
+                    f.proretset, p.then_queue::oid,
+                    (SELECT min(a.name) FROM unnest(f.proargnames, f.proargmodes) AS a (name, mode)
+                     WHERE a.mode IN ('o', 't') HAVING count(*) = 1)
              FROM queue.processors p
              JOIN pg_class c ON c.oid = p.queue
              JOIN pg_type t ON t.oid = c.reltype
@@ -50,7 +59,9 @@ macro_rules! find_function {
                            AND f.proargtypes[0] = CASE p.shape WHEN 'job' THEN t.oid ELSE t.typarray END
              JOIN pg_namespace n ON n.oid = f.pronamespace
              JOIN pg_type r ON r.oid = f.prorettype
-             WHERE p.queue = $1 AND ",
+             WHERE p.queue = $1
+               AND f.proretset <= (p.then_queue IS NOT NULL)
+               AND (p.then_queue IS NULL OR EXISTS (SELECT FROM queue.queues x WHERE x.queue = p.then_queue)) AND ",
             $which
         )
     };
@@ -118,6 +129,9 @@ pub fn find(queue: Oid) -> Option<Processor> {
         returns_array: rows.get(0, 8)?,
         returns_void: rows.get(0, 9)?,
         registration: rows.get(0, 10)?,
+        returns_set: rows.get(0, 11)?,
+        then_queue: rows.get(0, 12),
+        result_name: rows.get(0, 13),
     })
 }
 

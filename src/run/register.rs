@@ -1,5 +1,6 @@
 //! `register_processor` and `unregister_processor`.
 
+use super::next;
 use crate::claim::floor;
 use crate::error::{Error, SqlResult, required};
 use crate::pg::time::interval_micros;
@@ -21,6 +22,7 @@ fn register_processor(
     load_balanced: Option<bool>,
     timeout: Option<Interval>,
     replace: Option<bool>,
+    then_queue: Option<Oid>,
 ) -> SqlResult<()> {
     let (oid, processor) = (required("queue", queue)?, required("processor", processor)?);
     let batch_size = required("batch_size", batch_size)?;
@@ -30,17 +32,22 @@ fn register_processor(
     check_processor(batch_size, parallelism, timeout)?;
     spi::connect(|| {
         let queue = queue::open_owned(oid)?;
-        let (name, shape) = check_function(&queue, processor)?;
+        let (name, shape) = check_function(&queue, processor, then_queue.is_some())?;
         let user = catalog::current_user();
         check_login(user)?;
+        if let Some(then_queue) = then_queue {
+            next::check(&queue, then_queue)?;
+        }
         const REGISTER: &str = "
             INSERT INTO queue.processors AS p
-                (queue, processor, processor_oid, shape, role, batch_size, parallelism, load_balanced, timeout)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9 * '1 microsecond'::interval)
+                (queue, processor, processor_oid, shape, role, batch_size, parallelism, load_balanced, timeout,
+                 then_queue)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9 * '1 microsecond'::interval, $11)
             ON CONFLICT (queue) DO UPDATE SET
                 processor = excluded.processor, processor_oid = excluded.processor_oid, shape = excluded.shape,
                 role = excluded.role, batch_size = excluded.batch_size, parallelism = excluded.parallelism,
-                load_balanced = excluded.load_balanced, timeout = excluded.timeout
+                load_balanced = excluded.load_balanced, timeout = excluded.timeout,
+                then_queue = excluded.then_queue
             WHERE $10";
         let types = [
             pg_sys::REGCLASSOID,
@@ -53,6 +60,7 @@ fn register_processor(
             pg_sys::BOOLOID,
             pg_sys::INT8OID,
             pg_sys::BOOLOID,
+            pg_sys::REGCLASSOID,
         ];
         let args = [
             spi::arg(oid),
@@ -65,6 +73,7 @@ fn register_processor(
             spi::arg(load_balanced),
             spi::arg(timeout),
             spi::arg(replace.unwrap_or(false)),
+            spi::arg(then_queue),
         ];
         if queue::as_extension(|| spi::run(REGISTER, &types, &args)).is_empty() {
             return Err(Error::AlreadyRegistered(queue.name.clone()).into());
@@ -77,11 +86,12 @@ fn register_processor(
 }
 
 /// The function's qualified name and shape, if it can be a processor of this queue for the caller.
-fn check_function(queue: &Queue, processor: Oid) -> Result<(String, &'static str), Error> {
+fn check_function(queue: &Queue, processor: Oid, feeds: bool) -> Result<(String, &'static str), Error> {
     const FUNCTION: &str = "
         SELECT quote_ident(n.nspname) || '.' || quote_ident(f.proname), f.oid::regprocedure::text, f.prokind::text,
                f.proretset, f.pronargs = 1 AND f.proargtypes[0] = $2, f.pronargs = 1 AND f.proargtypes[0] = $3,
-               $2::regtype::text, f.provolatile <> 'v', f.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype)
+               $2::regtype::text, f.prorettype = 'void'::regtype, f.prorettype IN ('trigger'::regtype, 'event_trigger'::regtype),
+               f.prorettype = 'record'::regtype AND f.proallargtypes IS NULL
         FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace WHERE f.oid = $1";
     let types = [pg_sys::OIDOID, pg_sys::OIDOID, pg_sys::OIDOID];
     let args = [spi::arg(processor), spi::arg(queue.row_type), spi::arg(queue.row_array_type)];
@@ -98,8 +108,12 @@ fn check_function(queue: &Queue, processor: Oid) -> Result<(String, &'static str
     let reason = match text(3).as_str() {
         "p" => Some("it is a procedure"),
         "a" | "w" => Some("it is an aggregate or window function"),
-        _ if flag(4) => Some("it returns a set"),
+        _ if flag(4) && !feeds => Some("it returns a set"),
         _ if flag(9) => Some("it is a trigger function"),
+        _ if flag(10) && feeds => {
+            Some("it returns records whose columns nobody knows, which then_queue needs")
+        }
+        _ if flag(8) && feeds => Some("it returns nothing that could become a job of then_queue"),
         _ => None,
     };
     if let Some(reason) = reason {

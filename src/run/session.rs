@@ -1,6 +1,7 @@
 //! Batches in transactions of their own: one after the other, in a worker or in `CALL queue.run`.
 
 use super::batch::{self, Claim, Observer, Report, Unobserved};
+use super::next;
 use super::processor::{self, Processor};
 use crate::claim::Taken;
 use crate::error::{Error, SqlResult};
@@ -238,6 +239,9 @@ fn check_runnable(oid: Oid) -> Result<Oid, Error> {
     let role = processor::registered_role(oid).ok_or_else(|| Error::NotRegistered(queue.name.clone()))?;
     if catalog::current_user() != role || catalog::session_user() != role {
         return Err(Error::OtherRole { queue: queue.name.clone(), role: catalog::role_name(role) });
+    }
+    if next::is_gone(oid) {
+        return Err(Error::NextQueueGone(queue.name.clone()));
     }
     processor::find(oid).map(|_| oid).ok_or_else(|| Error::ProcessorGone(queue.name.clone()))
 }

@@ -12,7 +12,7 @@ use crate::pg::time::now;
 use crate::pg::{Datum, Oid, bgworker, catalog, lock, role, shmem};
 use crate::queue::{self, Queue};
 use crate::raw_function;
-use crate::run::processor;
+use crate::run::{next, processor};
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
@@ -26,7 +26,7 @@ raw_function!(error_rows, errors);
 const EXACT_UP_TO: i64 = 10_000;
 
 /// The queues that the caller may select from, by name.
-fn visible_queues() -> Vec<Oid> {
+pub fn visible_queues() -> Vec<Oid> {
     const QUEUES: &str = "
         SELECT q.queue::oid FROM queue.queues q JOIN pg_class c ON c.oid = q.queue
         WHERE has_table_privilege($1, q.queue, 'SELECT') ORDER BY q.queue::text";
@@ -66,7 +66,7 @@ fn unreadable_row(queue: Oid, failure: &Failure) -> Vec<Arg> {
 }
 
 /// `None`: no queue any more, or not as it was made.
-fn overview_row(oid: Oid) -> Option<Vec<Arg>> {
+pub fn overview_row(oid: Oid) -> Option<Vec<Arg>> {
     // Nobody waits here for whoever has a table to himself, and hides the other queues meanwhile.
     let queue = match lock::try_for_reading(oid) {
         true => Some(queue::open(oid).ok()?),
@@ -168,6 +168,9 @@ fn problem(
         return Some("paused".into());
     }
     let role = registered?;
+    if next::is_gone(queue.oid) {
+        return Some("the queue that its processor feeds does not exist any more".into());
+    }
     if !has_function {
         return Some("the registered processor does not exist any more".into());
     }

@@ -17,6 +17,7 @@ mod cancels;
 pub mod careful;
 pub mod configuration;
 pub mod control;
+pub mod ending;
 pub mod launcher;
 pub mod looking;
 pub mod main_loop;

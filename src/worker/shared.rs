@@ -4,6 +4,7 @@
 //! atomic, all bits zero is the valid empty state, and nothing here allocates or raises, so that it
 //! may be used in commit and abort callbacks.
 
+use super::ending::Ends;
 pub use super::slots::{DatabaseSlot, QueueSlot, Waiter, WorkerSlot};
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
@@ -39,6 +40,7 @@ pub struct Shared {
     pub queues: [QueueSlot; MAX_QUEUES],
     pub workers: [WorkerSlot; MAX_WORKERS],
     pub waiters: [Waiter; MAX_WAITERS],
+    pub ends: Ends,
     /// Guards taking places in the arrays above; held for a few stores only.
     lock: AtomicBool,
 }

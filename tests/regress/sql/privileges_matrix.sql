@@ -68,7 +68,8 @@ INSERT INTO rule VALUES
     ('subscribe', 'superuser', $$SELECT queue.subscribe('matrix', 'privileges_matrix.q')$$),
     ('unsubscribe', 'owner', $$SELECT queue.unsubscribe('privileges', 'privileges_matrix.q')$$),
     ('publish_attached', 'trigger', NULL), ('subscriptions_changed', 'nobody', NULL), ('resync', 'owner of both', NULL),
-    ('wait', 'select', NULL), ('run', 'registrant', NULL);
+    ('wait', 'select', NULL), ('wait_for', 'select', NULL), ('call', 'select and insert', NULL), ('run', 'registrant', NULL);
+INSERT INTO rule VALUES ('trace', 'anyone', $$SELECT queue.trace('x')$$);
 -- Every function of the schema has its row here.
 SELECT proname FROM pg_proc WHERE pronamespace = 'queue'::regnamespace AND proname NOT IN (SELECT function FROM rule)
 UNION ALL SELECT function FROM rule WHERE function NOT IN (SELECT proname FROM pg_proc WHERE pronamespace = 'queue'::regnamespace);

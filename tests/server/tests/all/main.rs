@@ -18,6 +18,8 @@ mod lease;
 mod light;
 mod nopreload;
 mod pgbouncer;
+mod pipeline;
+mod reply;
 mod resync;
 mod review;
 mod roles;
