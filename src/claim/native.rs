@@ -6,7 +6,7 @@ use super::{Next, Taken};
 use crate::group::gate::{Keeper, Scanning};
 use crate::pg::leased;
 use crate::pg::ready::{self, Ready, Scan};
-use crate::pg::{Oid, catalog, shmem, time, xact};
+use crate::pg::{catalog, shmem, time, xact};
 use crate::queue::{self, Queue};
 use crate::wake;
 use crate::worker::shared::QueueSlot;
@@ -102,7 +102,7 @@ pub fn end_leases(queue: &Queue, leases: &[(i64, i32)], with_rows: bool) -> Opti
 
 fn scan(queue: &Queue, direct: &Direct, limit: usize, one_each: bool) -> Next {
     let tables = OnceCell::new();
-    let scanning = FromFloors { queue: queue.oid, direct, from: Cell::new(floor::ALL) };
+    let scanning = FromFloors { direct, from: Cell::new(floor::ALL) };
     let mut keeper = Keeper::new(queue, &tables, one_each, Some(&scanning));
     let taken = noting(queue, direct, limit, |from| {
         scanning.from.set(*from);
@@ -114,19 +114,12 @@ fn scan(queue: &Queue, direct: &Direct, limit: usize, one_each: bool) -> Next {
 }
 
 struct FromFloors<'a> {
-    queue: Oid,
     direct: &'a Direct,
     /// Where the scan started.
     from: Cell<Keys>,
 }
 
 impl Scanning for FromFloors<'_> {
-    fn lowest(&self) -> i64 {
-        let own = wake::own_rows(self.queue).into_iter().min().unwrap_or(floor::BOTTOM);
-        let floors = (0..floor::PRIORITIES).map(|p| self.direct.slot.floors.of(p));
-        floors.min().map_or(own, |floor| floor.min(own))
-    }
-
     fn has_less_urgent(&self, priority: usize) -> bool {
         self.direct.ready.has_less_urgent(priority, &self.from.get())
     }

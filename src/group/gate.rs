@@ -58,8 +58,6 @@ pub struct Keeper<'a> {
 
 /// What is known of the ready jobs while they are scanned.
 pub trait Scanning {
-    /// No ready job that can be claimed has a lower id.
-    fn lowest(&self) -> i64;
     /// May there be jobs that are less urgent?
     fn has_less_urgent(&self, priority: usize) -> bool;
 }
@@ -181,8 +179,9 @@ impl<'a> Keeper<'a> {
     /// Looks up the group's next jobs, from an id on: ready and blocked ones, by id.
     fn look_up(&mut self, group: &mut Group, from: i64, most: usize) {
         let Some(looker) = &mut self.looker else { return };
-        let lowest = self.scan.map_or(i64::MIN, |scan| scan.lowest());
-        let ready = looker.first(&group.name, false, from.max(lowest), most);
+        // Not from the floor on: what has become visible is below it until its commit has run its callback,
+        // and would be passed by a later one.
+        let ready = looker.first(&group.name, false, from, most);
         let blocked = looker.first(&group.name, true, from, most);
         group.is_complete = ready.len() < most && blocked.len() < most;
         let mut all = ready;
