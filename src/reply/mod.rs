@@ -54,9 +54,20 @@ fn until_ended(oid: Oid, id: i64, timeout: Micros) -> SqlResult<End> {
             return Err(spi::connect(|| not_ended(oid, id, timeout)).into());
         }
         let nap_ms = if waiting.is_woken() { settings::poll_interval_ms() } else { POLL_MS };
-        if !waiting.has_news() {
-            latch::sleep(Some((left / 1000 + 1).min(nap_ms)));
+        sleep(&waiting, left.min(nap_ms * 1000));
+    }
+}
+
+/// Until something ended, or so long. What else sets the latch (statistics that are due, say) is no reason to
+/// look.
+fn sleep(waiting: &AwaitingEnd, longest: Micros) {
+    let until = time::now().saturating_add(longest);
+    loop {
+        let left = until - time::now();
+        if left <= 0 || waiting.has_news() {
+            return;
         }
+        latch::sleep(Some(left / 1000 + 1));
         interrupt::check();
     }
 }
