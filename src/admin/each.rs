@@ -49,13 +49,16 @@ fn last_of(queue: &Queue, part: Part) -> Option<i64> {
     (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
 }
 
+/// What is done with jobs taken out of a state.
+type Work<'a> = &'a mut dyn FnMut(&Queue, &'static str, Vec<Taken>) -> SqlResult<()>;
+
 /// Does `work` with all jobs that can be taken out of these states and for which the condition is true; the
 /// caller must own the queue. Returns how many there were.
 pub fn each(
     oid: Oid,
     states: &[&'static str],
     condition: &Condition,
-    work: &mut dyn FnMut(&Queue, &'static str, Vec<Taken>) -> SqlResult<()>,
+    work: Work,
 ) -> SqlResult<i64> {
     let queue = queue::open_owned(oid)?.locked()?;
     let all: Vec<Part> = states.iter().flat_map(|state| parts(state)).collect();

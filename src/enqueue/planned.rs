@@ -4,8 +4,7 @@ use super::direct;
 use crate::claim;
 use crate::error::{Error, SqlResult};
 use crate::pg::Oid;
-use crate::pg::feed::Row;
-use crate::pg::put_node::Listeners;
+use crate::pg::put_node::{Listeners, Rows};
 use crate::queue;
 use std::ffi::CStr;
 
@@ -30,7 +29,7 @@ fn may_put(oid: Oid) -> bool {
     !claim::is_moving(oid) && queue::open(oid).is_ok_and(|queue| direct::may_replace_triggers(&queue))
 }
 
-fn put(oid: Oid, one_by_one: bool, rows: &mut dyn FnMut(&mut dyn FnMut(Row))) -> SqlResult<u64> {
+fn put(oid: Oid, one_by_one: bool, rows: Rows) -> SqlResult<u64> {
     let queue = queue::open(oid)?;
     let mut count = 0;
     let done = direct::into_sink(&queue, None, one_by_one, &mut |_| count += 1, |on_row| {

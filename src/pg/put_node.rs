@@ -8,13 +8,16 @@ use crate::error::SqlResult;
 use pgrx::pg_sys::{self, NodeTag, TupleTableSlot};
 use std::cell::Cell;
 
+/// Hands over all rows, one after the other.
+pub type Rows<'a> = &'a mut dyn FnMut(&mut dyn FnMut(Row));
+
 /// Who puts the rows.
 pub struct Listeners {
     /// May rows be put on this queue directly, in this transaction? Locks what it looked at.
     pub may_put: fn(Oid) -> bool,
     /// Puts the rows that `rows` hands over when it is called, and says how many. True: each is to be
     /// written before the next is made.
-    pub put: fn(Oid, bool, &mut dyn FnMut(&mut dyn FnMut(Row))) -> SqlResult<u64>,
+    pub put: fn(Oid, bool, Rows) -> SqlResult<u64>,
 }
 
 struct State(Cell<Option<&'static Listeners>>);

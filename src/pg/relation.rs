@@ -107,7 +107,7 @@ impl Open {
             pg_sys::SessionReplicationRole != pg_sys::SESSION_REPLICATION_ROLE_REPLICA as i32
                 && self.triggers().iter().all(|trigger| {
                     !names.contains(&CStr::from_ptr(trigger.tgname))
-                        || [pg_sys::TRIGGER_FIRES_ON_ORIGIN as u8, pg_sys::TRIGGER_FIRES_ALWAYS as u8]
+                        || [pg_sys::TRIGGER_FIRES_ON_ORIGIN, pg_sys::TRIGGER_FIRES_ALWAYS]
                             .contains(&(trigger.tgenabled as u8))
                 })
         }

@@ -166,8 +166,10 @@ impl Planner {
     fn now() -> Planner {
         // SAFETY: as above.
         unsafe {
+            let jit = pg_sys::jit_enabled;
+            pg_sys::jit_enabled = false;
             Planner {
-                jit: std::mem::replace(&mut *(&raw mut pg_sys::jit_enabled), false),
+                jit,
                 seqscan: pg_sys::enable_seqscan,
                 bitmap: pg_sys::enable_bitmapscan,
                 sort: pg_sys::enable_sort,

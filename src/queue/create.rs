@@ -124,6 +124,7 @@ fn option_args(oid: Oid, given: &Given) -> [spi::Arg; 15] {
 
 /// `queue.alter_queue`
 #[pg_extern(sql = false)]
+#[allow(clippy::too_many_arguments)]
 fn alter_queue(
     queue: Option<Oid>,
     max_attempts: Option<i32>,
