@@ -123,7 +123,7 @@ fn dependants(queue: &Queue, ended: Vec<i64>) -> Vec<i64> {
         queue.table,
         STEP + 1
     );
-    ids_of(queue, sql, &[pg_sys::INT8ARRAYOID], &[spi::arg(ended)], role::Planner::by_bitmap)
+    ids_of(queue, sql, &[pg_sys::INT8ARRAYOID], &[spi::arg(ended)], role::Planner::by_index_in_any_order)
 }
 
 /// The next jobs that wait.
@@ -149,7 +149,7 @@ fn judge(queue: &Queue, ids: Vec<i64>) -> BTreeMap<i64, Option<i64>> {
         some_unfinished(queue, "d.after"),
     );
     let rows = role::as_role(queue.owner, || {
-        let _order = role::Planner::by_index();
+        let _order = role::Planner::by_index_in_any_order();
         queue.plan(sql, &[pg_sys::INT8ARRAYOID]).execute(&[spi::arg(ids)])
     });
     (0..rows.len()).filter_map(|row| Some((rows.get(row, 1)?, rows.get(row, 2)))).collect()

@@ -100,7 +100,7 @@ fn must_wait(queue: &Queue, ids: &[i64], release: bool) -> bool {
     );
     let args = [spi::arg(ids.to_vec()), spi::arg(release)];
     let rows = role::as_role(queue.owner, || {
-        let _order = role::Planner::by_index();
+        let _order = role::Planner::by_index_in_any_order();
         queue.plan(sql, &[pg_sys::INT8ARRAYOID, pg_sys::BOOLOID]).execute(&args)
     });
     rows.get(0, 1).unwrap_or(true)

@@ -142,8 +142,9 @@ impl Planner {
         before
     }
 
-    /// Rows are found through an index that gives them in no order.
-    pub fn by_bitmap() -> Planner {
+    /// The same, through an index that gives them in no order or with a sort after it, which must not count as
+    /// dear: a plan that does is thought worth compiling (jit) each time.
+    pub fn by_index_in_any_order() -> Planner {
         let before = Planner::now();
         // SAFETY: as above.
         unsafe {
