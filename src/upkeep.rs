@@ -281,22 +281,30 @@ pub fn earliest(queue: &Queue) -> Micros {
     };
     let sql = format!(
         "SELECT {}, {}, {}, {}, {},
-                (SELECT true FROM {} WHERE state = 'blocked' AND after IS NOT NULL ORDER BY id LIMIT 1)",
+                (SELECT true FROM {} WHERE state = 'blocked' AND after IS NOT NULL ORDER BY id LIMIT 1),
+                (SELECT true FROM {} WHERE state = 'blocked' AND group_key IS NOT NULL AND after IS NULL
+                 ORDER BY group_key COLLATE \"C\", id LIMIT 1)",
         first(1, "run_at"),
         first(2, "lease_until"),
         first(3, "finished_at"),
         first(4, "finished_at"),
         first(5, "finished_at"),
+        queue.table,
         queue.table
     );
     let args = passed_over.ids.each_ref().map(|ids| spi::arg(ids.clone()));
     let slot = place(queue);
     let added = slot.map(|slot| slot.waits.added_so_far());
+    let sweep = group::next_known_sweep(queue.oid);
     let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
     let waiting = slot.zip(added).map_or(NEVER, |(slot, added)| {
         slot.waits.seen(rows.get(0, 6).unwrap_or(false), added);
         slot.waits.due()
     });
+    let sweep = match rows.get(0, 7) {
+        Some(true) => sweep,
+        _ => group::nothing_to_sweep(queue.oid, sweep),
+    };
     let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
     let forgotten =
         |keep: Option<Micros>, first: Micros| keep.map_or(NEVER, |keep| first.saturating_add(keep));
@@ -314,5 +322,5 @@ pub fn earliest(queue: &Queue) -> Micros {
         .min(result_until)
         .min(passed_over.until)
         .min(tick::next_due(queue))
-        .min(group::next_known_sweep(queue.oid))
+        .min(sweep)
 }

@@ -54,12 +54,7 @@ type Work<'a> = &'a mut dyn FnMut(&Queue, &'static str, Vec<Taken>) -> SqlResult
 
 /// Does `work` with all jobs that can be taken out of these states and for which the condition is true; the
 /// caller must own the queue. Returns how many there were.
-pub fn each(
-    oid: Oid,
-    states: &[&'static str],
-    condition: &Condition,
-    work: Work,
-) -> SqlResult<i64> {
+pub fn each(oid: Oid, states: &[&'static str], condition: &Condition, work: Work) -> SqlResult<i64> {
     let queue = queue::open_owned(oid)?.locked()?;
     let all: Vec<Part> = states.iter().flat_map(|state| parts(state)).collect();
     // A bad condition is refused whatever the queue holds.

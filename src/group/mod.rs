@@ -57,7 +57,7 @@ use crate::{pg::spi, wake};
 use released::number_of;
 pub use sort::sort;
 use std::collections::HashMap;
-pub use sweep::{next_known_sweep, next_sweep, sweep};
+pub use sweep::{next_known_sweep, next_sweep, nothing_to_sweep, sweep};
 
 /// The group of a job, if it is in one.
 pub fn of(queue: &Queue, job: &Taken) -> Option<Vec<u8>> {

@@ -47,6 +47,13 @@ pub fn next_known_sweep(queue: Oid) -> Micros {
     if shmem::get().is_some() { next_sweep(queue) } else { NEVER }
 }
 
+/// Whoever looked after this time was set has seen no blocked job of a group. Returns when a sweep is due now:
+/// a transaction that sorts asks for one when it commits.
+pub fn nothing_to_sweep(queue: Oid, due: Micros) -> Micros {
+    set_next_sweep(queue, due, NEVER);
+    next_known_sweep(queue)
+}
+
 fn set_next_sweep(queue: Oid, before: Micros, next: Micros) {
     match shmem::get().zip(wake::place_of(queue)) {
         // Unless somebody asked for one meanwhile.
