@@ -61,6 +61,8 @@ pub enum Error {
     },
     /// A job may stand for work that this transaction does not see.
     StaleView(String),
+    /// What runs cannot be counted in this transaction.
+    StaleCount(String),
     /// The attempt is the last that can be counted.
     NoAttemptLeft {
         queue: String,
@@ -293,6 +295,11 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("jobs of queue \"{queue}\" that coalesce cannot be run in this isolation level"),
                 Some("Such a job may stand for work that this transaction's snapshot does not show: use READ COMMITTED, or dequeue and commit first.".into()),
+            ),
+            Error::StaleCount(queue) => (
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("jobs of queue \"{queue}\", which has a limit, cannot be taken in this isolation level"),
+                Some("This transaction's snapshot does not show what runs now: use READ COMMITTED.".into()),
             ),
             Error::NoAttemptLeft { queue, id } => (
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,

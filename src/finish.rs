@@ -4,6 +4,7 @@ use crate::after;
 use crate::claim::{self, Move, Taken};
 use crate::group;
 use crate::keys;
+use crate::limit;
 use crate::pg::row;
 use crate::queue::Queue;
 use crate::queue::layout::Col;
@@ -31,6 +32,7 @@ fn put_all(queue: &Queue, moves: Vec<Move>, own: bool) {
     if !own || !group::released::all_settled() {
         group::ended(queue, ended);
     }
+    limit::ended(queue, kept.iter().chain(&gone).map(|m| m.job), own);
 }
 
 /// Jobs that this transaction has taken off the queue for good without their having been done: expired error
@@ -46,6 +48,7 @@ pub fn popped(queue: &Queue, taken: &[Taken]) {
     if !group::released::all_settled() {
         group::gone(queue, taken);
     }
+    limit::ended(queue, taken.iter(), true);
 }
 
 /// A job that was done well.

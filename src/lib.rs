@@ -17,6 +17,7 @@ pub mod history;
 pub mod kept;
 pub mod keys;
 pub mod lease;
+pub mod limit;
 pub mod pg;
 pub mod queue;
 pub mod reply;

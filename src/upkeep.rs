@@ -21,7 +21,7 @@ use crate::queue::statements::Which;
 use crate::schedule::tick;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
-use crate::{after, finish, group, history, keys, settings};
+use crate::{after, finish, group, history, keys, limit, settings};
 use pgrx::pg_sys::panic::ErrorReportable;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -115,11 +115,13 @@ pub fn step(queue: &Queue) -> Step {
     let more_waiting = free_waiting(queue, &mut step, &mut unmovable);
     let keys_due = keys::prune(queue).unwrap_or(NEVER);
     step.moved += group::sweep(queue, slot.is_none());
+    let (freed, limit_due) = limit::sweep(queue);
+    step.moved += freed;
     complain(queue, slot, &unmovable);
     step.add(tick::fire_due(queue));
     if let Some(slot) = slot {
         let next =
-            if step.more { 0 } else { next_due(queue).min(keys_due).min(group::next_sweep(queue.oid)) };
+            if step.more { 0 } else { next_due(queue).min(keys_due).min(group::next_sweep(queue.oid)).min(limit_due) };
         let stuck = next <= time::now() && step.moved == 0 && !more_waiting;
         guard.0 = None;
         slot.due_at(if stuck { time::now() + PAUSE } else { next });

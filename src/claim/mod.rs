@@ -13,7 +13,7 @@ pub mod native;
 mod put;
 pub mod safety;
 
-use crate::group;
+use crate::{group, limit};
 use crate::pg::leased;
 use crate::pg::ready::Row;
 use crate::pg::spi::{self, Arg, Rows};
@@ -94,6 +94,7 @@ fn types_of(which: Which) -> &'static [Oid] {
     match which {
         Which::Due | Which::Expired | Which::Old | Which::OldFailed | Which::OldResult => &UPKEEP[..3],
         Which::Waiting => &UPKEEP,
+        Which::OfKey => &[pg_sys::INT8OID, pg_sys::TEXTOID],
         _ => &[pg_sys::INT8OID],
     }
 }
@@ -247,6 +248,14 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
     if queue.options.paused {
         return Next { taken: Vec::new(), more: false };
     }
+    if limit::applies(queue) {
+        return limit::next(queue, limit, used);
+    }
+    next_of_all(queue, limit, used)
+}
+
+/// The same, whatever the queue's limits.
+pub fn next_of_all(queue: &Queue, limit: i64, used: Use) -> Next {
     loop {
         let one_each = used == Use::Lease;
         let mut next = match native::open(queue) {

@@ -9,7 +9,7 @@ use crate::pg::trigger::{self, Event, Firing};
 use crate::pg::{Datum, Oid, catalog, role, spi};
 use crate::queue::limits::{check_interval, check_key, check_max_attempts, check_priority};
 use crate::queue::{Queue, statements};
-use crate::{after, correlation, group, queue, raw_function, run, wake};
+use crate::{after, correlation, group, limit, queue, raw_function, run, wake};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
@@ -48,6 +48,7 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
             wake::taken(oid, &floor::ALL);
             after::notes::ended_some(oid);
             group::changed_by_hand(oid);
+            limit::changed_by_hand(oid);
         }
     }
     Ok(call.no_row())

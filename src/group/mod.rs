@@ -53,7 +53,7 @@ use crate::queue::Queue;
 use crate::queue::layout::Col;
 use crate::queue::statements::Which;
 use crate::worker::shared::NEVER;
-use crate::{pg::spi, wake};
+use crate::{limit, pg::spi, wake};
 use released::number_of;
 pub use sort::sort;
 use std::collections::HashMap;
@@ -103,7 +103,7 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = (&'a Taken, bool)>) {
         }
     }
     xact::next_command();
-    claim::put(queue, &promoted.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+    claim::put(queue, &promoted.iter().map(|job| limit::freed(queue, job)).collect::<Vec<_>>());
 }
 
 /// The group's first job: taken, if it is blocked; announced, if it is ready.
@@ -138,6 +138,10 @@ pub fn changed_by_hand(queue: Oid) {
 /// Takes one ready job by its id, if it is its turn.
 pub fn take_one(queue: &Queue, id: i64) -> Vec<Taken> {
     let taken = claim::take(queue, Which::ReadyJob, &[spi::arg(id)]);
+    if !taken.iter().all(|job| limit::admits(queue, job)) {
+        claim::put(queue, &taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+        return Vec::new();
+    }
     let Some(group) = taken.first().and_then(|job| of(queue, job)) else { return taken };
     let number = number_of(queue.oid, &group);
     let is_free = released::lock(queue.oid, number)

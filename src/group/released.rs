@@ -55,6 +55,11 @@ pub fn lock(queue: Oid, number: u64) -> bool {
     got
 }
 
+/// This transaction has one more lock of another kind.
+pub fn add_one() {
+    HELD.with_borrow_mut(|held| held.count += 1);
+}
+
 /// Gives a lock back before.
 pub fn unlock(number: u64) {
     lock::release_number(number);
@@ -125,6 +130,7 @@ fn told() {
                 }
             }
         }
+        crate::limit::count::forget();
         held.queues.clear();
         held.settled.clear();
         held.count = 0;

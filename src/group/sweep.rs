@@ -2,7 +2,7 @@
 
 use super::gate::{is_held, open_tables};
 use super::released::{self, number_of};
-use crate::claim::{self, Move};
+use crate::{claim, limit};
 use crate::pg::group::Looker;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, shmem, xact};
@@ -104,7 +104,7 @@ pub fn sweep(queue: &Queue, anyway: bool) -> usize {
         }
     }
     xact::next_command();
-    claim::put(queue, &promoted.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+    claim::put(queue, &promoted.iter().map(|job| limit::freed(queue, job)).collect::<Vec<_>>());
     let now = time::now();
     let spent = PASSES.with_borrow_mut(|passes| {
         let pass = passes.entry(queue.oid).or_default();

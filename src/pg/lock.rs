@@ -109,3 +109,74 @@ pub fn fair_share() -> usize {
     // SAFETY: settings that are fixed when the server has started.
     unsafe { ((pg_sys::max_locks_per_xact * pg_sys::MaxBackends) as usize / 16).clamp(64, 10_000) }
 }
+
+/// Tells locks that are held to be counted.
+const COUNTED: u16 = 0x514c;
+
+fn counted(number: u64) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG { locktag_field4: COUNTED, ..tag_of(number) }
+}
+
+/// How many other transactions hold this number? One that has ended is not among them, as soon as what it did
+/// is visible.
+pub fn others_with(number: u64) -> i64 {
+    let mut count = 0;
+    // SAFETY: reads the table of locks into a list of its own, which is freed.
+    unsafe {
+        let list = pg_sys::GetLockConflicts(&counted(number), pg_sys::ExclusiveLock as i32, &mut count);
+        pg_sys::pfree(list.cast());
+    }
+    i64::from(count)
+}
+
+/// Does this transaction hold this number?
+pub fn is_counted(number: u64) -> bool {
+    // SAFETY: looks at this session's own locks.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let held = pg_sys::LockHeldByMe(&counted(number), pg_sys::ShareLock as i32);
+        #[cfg(feature = "pg18")]
+        let held = pg_sys::LockHeldByMe(&counted(number), pg_sys::ShareLock as i32, false);
+        held
+    }
+}
+
+/// Holds this number, as others may, until the transaction ends; false if there is no room for the lock. A
+/// rollback to a savepoint gives it back.
+pub fn count_me(number: u64) -> bool {
+    let (tag, mode) = (counted(number), pg_sys::ShareLock as i32);
+    // SAFETY: as in `try_number`.
+    let outcome = unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let got = pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut());
+        #[cfg(feature = "pg18")]
+        let got = pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut(), false);
+        got
+    };
+    outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+/// Gives it back before. To be called once for each time it was taken, in the same subtransaction.
+pub fn count_me_not(number: u64) {
+    // SAFETY: a lock that this transaction has.
+    unsafe { pg_sys::LockRelease(&counted(number), pg_sys::ShareLock as i32, false) };
+}
+
+/// While it lives, nobody else is in here with this number; waits for its turn.
+pub struct Turn(pg_sys::LOCKTAG);
+
+impl Turn {
+    pub fn wait(number: u64) -> Turn {
+        let tag = counted(number);
+        // SAFETY: an ordinary lock of the transaction's.
+        unsafe { pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, false) };
+        Turn(tag)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // SAFETY: taken once for each value, in the same subtransaction.
+        unsafe { pg_sys::LockRelease(&self.0, pg_sys::ExclusiveLock as i32, false) };
+    }
+}

@@ -39,6 +39,8 @@ pub enum Which {
     DoneJob,
     /// Up to $1 done rows of which only the result is kept, finished before $2, but for those with ids $3.
     OldResult,
+    /// Up to $1 blocked jobs that only wait for others with the key $2 to end.
+    OfKey,
 }
 
 impl Which {
@@ -47,7 +49,7 @@ impl Which {
             Which::Next | Which::ReadyJob => "ready",
             Which::Due | Which::ScheduledJob => "scheduled",
             Which::Expired | Which::RunningJob => "running",
-            Which::BlockedJob | Which::Waiting => "blocked",
+            Which::BlockedJob | Which::Waiting | Which::OfKey => "blocked",
             Which::FailedJob | Which::OldFailed => "failed",
             Which::Old | Which::DoneJob | Which::OldResult => "done",
         }
@@ -67,6 +69,9 @@ impl Which {
             ),
             Which::Old | Which::OldFailed => Some(
                 "AND c.finished_at < $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.finished_at LIMIT $1",
+            ),
+            Which::OfKey => Some(
+                "AND c.key = $2 AND c.group_key IS NULL AND c.after IS NULL ORDER BY c.id LIMIT $1",
             ),
             Which::Waiting => Some(
                 "AND c.after IS NOT NULL AND c.id = ANY ($4) AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.id LIMIT $1",

@@ -118,6 +118,16 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
             "CREATE INDEX ON {partition} USING gin (after) WITH (fastupdate = off) WHERE after IS NOT NULL"
         ));
     }
+    if state == "blocked" {
+        // Only for jobs over the limit of their key: the first of each key, and which keys there are.
+        statements.push(format!(
+            "CREATE INDEX ON {partition} (key, id) WHERE key IS NOT NULL AND group_key IS NULL AND after IS NULL"
+        ));
+    }
+    if state == "running" {
+        // How many with a key are leased.
+        statements.push(format!("CREATE INDEX ON {partition} (key) WHERE key IS NOT NULL"));
+    }
     if state == "failed" || state == "done" {
         let column = "correlation_id";
         statements.push(format!("CREATE INDEX ON {partition} ({column}) WHERE {column} IS NOT NULL"));

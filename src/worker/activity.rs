@@ -167,6 +167,9 @@ fn problem(
     if queue.options.paused {
         return Some("paused".into());
     }
+    if ready > 0 && let Some(limit) = crate::limit::problem(queue) {
+        return Some(limit);
+    }
     let role = registered?;
     if next::is_gone(queue.oid) {
         return Some("the queue that its processor feeds does not exist any more".into());

@@ -1,0 +1,291 @@
+//! Limits: so many jobs of a queue (`max_running`), or of a key (`max_running_per_key`), run at the same time.
+//!
+//! What runs: each leased job, until its lease ends; and each transaction that runs jobs or pops them, for one,
+//! since it works on them one after the other. `count` says how many that are.
+//!
+//! - **claim**: counts first, and takes no more than there is room for; with none it does not look for jobs.
+//!   Of what it took, jobs whose keys have no room are moved to `blocked`. A worker does that in a transaction
+//!   that does nothing else: while it runs jobs, those that it moved would be out of everybody's sight.
+//! - **ended**: the end of a job brings the first blocked one of its key back to `ready`, and announces the
+//!   queue to those for whom there was no room.
+//! - **sweep**: brings back blocked jobs whose keys have room.
+//!
+//! # Why there are never too many
+//!
+//! Whoever starts jobs counts and is counted under one lock of the queue, which is held for just that: so two
+//! do not take the same room. He is counted by locks that he keeps until his transaction ends. A lock counts
+//! until the transaction is visible as ended, and the leases it made are counted from then on: who counts the
+//! locks first, and then takes the snapshot for the leases, sees each job at least once.
+//!
+//! # Why no job is forgotten
+//!
+//! A claim that finds no room counts that in the queue's slot (`group::released::pass`), and looks once more.
+//! Who has room noted that count before, compares when his locks are gone, and announces the queue if it has
+//! changed. The end of a lease announces the queue in any case. A blocked job is brought back by `ended`; if
+//! that did not see it, because the mover had not committed, by the sweep that the mover's commit asks for.
+//! For all else (PREPARE TRANSACTION, rows changed by hand) there is a look each second, as long as jobs are
+//! blocked, or after a claim that found no room.
+//!
+//! A blocked row is ours if it has a key, no group and no `after`. A job in a group that is over the limit of
+//! its key waits as a blocked job of its group, with those behind it; the sweep of groups looks after it.
+//!
+//! # Locks and crashes
+//!
+//! The lock for counting is waited for, by whoever holds other locks; who has it waits for nothing but to read
+//! the queue's table, whose definition he has locked. The locks that count are never waited for. All end with
+//! their transaction, however it ends.
+
+pub mod count;
+
+use crate::claim::{self, Move, Next, Taken, Use};
+use crate::error::Error;
+use crate::pg::failure::Failure;
+use crate::pg::relation::Open;
+use crate::pg::time::{self, Micros};
+use crate::pg::{Oid, lock, role, row, spi, xact};
+use crate::queue::statements::Which;
+use crate::queue::{self, Queue};
+use crate::worker::shared::NEVER;
+use crate::{group, wake};
+use count::{Limit, Room};
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Most jobs that one claim moves out of the way.
+const MOST_MOVED: usize = 1000;
+/// Keys looked at in one sweep.
+const STEP: i64 = 500;
+/// Blocked jobs of one key brought back in one sweep.
+const MOST_FREED: i64 = 1000;
+const PAUSE: Micros = 1_000_000;
+
+/// Does the queue limit how many jobs run?
+pub fn applies(queue: &Queue) -> bool {
+    queue.options.max_running.is_some() || queue.options.max_running_per_key.is_some()
+}
+
+fn of_queue(queue: &Queue) -> Option<Limit<'_>> {
+    queue.options.max_running.map(|most| Limit { queue, key: None, most: i64::from(most) })
+}
+
+fn of_key<'a>(queue: &'a Queue, key: &'a str) -> Option<Limit<'a>> {
+    let most = i64::from(queue.options.max_running_per_key?);
+    Some(Limit { queue, key: Some(key), most })
+}
+
+fn key_of(queue: &Queue, job: &Taken) -> Option<String> {
+    queue.options.max_running_per_key?;
+    row::named_column(job.row, c"key")
+}
+
+/// Takes up to `limit` ready jobs for which there is room.
+pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
+    if xact::sees_only_the_past() {
+        Err(ErrorReport::from(Error::StaleCount(queue.name.clone()))).unwrap_or_report()
+    }
+    let mut room = Room::all(limit);
+    if let Some(of_queue) = of_queue(queue) {
+        let _turn = count::turn(queue.oid);
+        room = of_queue.reserve(limit, used);
+    }
+    if room.granted == 0 {
+        return Next { taken: Vec::new(), more: false };
+    }
+    // Each may have a key of its own, whose lock this transaction has.
+    let most = match queue.options.max_running_per_key {
+        Some(_) => room.granted.min(lock::fair_share() as i64 / 2),
+        None => room.granted,
+    };
+    let mut all = Next { taken: Vec::new(), more: false };
+    let mut moved = 0;
+    loop {
+        let next = claim::next_of_all(queue, most - all.taken.len() as i64, used);
+        all.more = next.more;
+        let (fit, over) = split(queue, next.taken, used);
+        all.taken.extend(fit);
+        if over.is_empty() {
+            break;
+        }
+        block(queue, &over);
+        moved += over.len();
+        if used == Use::Run {
+            // To be committed at once.
+            claim::put(queue, &all.taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+            all = Next { taken: Vec::new(), more: true };
+            break;
+        }
+        if moved >= MOST_MOVED || all.taken.len() as i64 >= most {
+            all.more = true;
+            break;
+        }
+    }
+    room.give_back(all.taken.len() as i64);
+    all
+}
+
+/// Parts the jobs whose keys have no room, and those behind them in their groups, from the others, for which
+/// the room is then taken.
+fn split(queue: &Queue, taken: Vec<Taken>, used: Use) -> (Vec<Taken>, Vec<Taken>) {
+    let keys: Vec<Option<String>> = taken.iter().map(|job| key_of(queue, job)).collect();
+    let mut wanted: BTreeMap<&str, i64> = BTreeMap::new();
+    keys.iter().flatten().for_each(|key| *wanted.entry(key).or_default() += 1);
+    if wanted.is_empty() {
+        return (taken, Vec::new());
+    }
+    let mut granted: HashMap<&str, i64> = HashMap::new();
+    {
+        let _turn = count::turn(queue.oid);
+        for (key, wanted) in wanted {
+            let room = of_key(queue, key).map_or(wanted, |limit| limit.reserve(wanted, used).granted);
+            granted.insert(key, room);
+        }
+    }
+    let mut held_groups = HashSet::new();
+    let (mut fit, mut over) = (Vec::new(), Vec::new());
+    for (job, key) in taken.into_iter().zip(&keys) {
+        let group = group::of(queue, &job);
+        let room = key.as_deref().and_then(|key| granted.get_mut(key));
+        let is_over = group.as_ref().is_some_and(|group| held_groups.contains(group))
+            || room.is_some_and(|room| {
+                *room -= 1;
+                *room < 0
+            });
+        if is_over {
+            held_groups.extend(group);
+            over.push(job);
+        } else {
+            fit.push(job);
+        }
+    }
+    (fit, over)
+}
+
+fn block(queue: &Queue, jobs: &[Taken]) {
+    claim::put(queue, &jobs.iter().map(|job| Move::to("blocked", job)).collect::<Vec<_>>());
+    wake::sorted(queue.oid);
+}
+
+/// Is there room for one job more that is to be run in this transaction? Then it is taken.
+pub fn admits(queue: &Queue, job: &Taken) -> bool {
+    if !applies(queue) {
+        return true;
+    }
+    let key = key_of(queue, job);
+    let _turn = count::turn(queue.oid);
+    of_queue(queue).is_none_or(|limit| limit.reserve(1, Use::Run).granted > 0)
+        && key
+            .and_then(|key| of_key(queue, &key).map(|limit| limit.reserve(1, Use::Run).granted > 0))
+            .unwrap_or(true)
+}
+
+/// A job that its group does not hold back any more: it goes on waiting if its key does.
+pub fn freed<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
+    let key = key_of(queue, job);
+    let free = key.and_then(|key| of_key(queue, &key).map(|limit| limit.free()));
+    Move::to(if free.is_none_or(|free| free > 0) { "ready" } else { "blocked" }, job)
+}
+
+/// These jobs do not run any more once this transaction commits; `own`: it was counted itself. Must be called
+/// inside `spi::connect`, after they were put.
+pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = &'a Taken>, own: bool) {
+    if queue.options.max_running.is_some() && !own {
+        wake::enqueued(queue.oid, &claim::floor::NONE);
+    }
+    if queue.options.max_running_per_key.is_none() {
+        return;
+    }
+    let mut ended: BTreeMap<String, i64> = BTreeMap::new();
+    jobs.filter_map(|job| key_of(queue, job)).for_each(|key| *ended.entry(key).or_default() += 1);
+    if ended.is_empty() || none_blocked(queue) {
+        return;
+    }
+    for (key, count) in ended {
+        bring_back(queue, &key, count);
+    }
+}
+
+fn none_blocked(queue: &Queue) -> bool {
+    let partition = queue.layout.as_ref().and_then(|layout| layout.partition("blocked"));
+    partition.is_some_and(|oid| Open::for_reading(oid).is_empty())
+}
+
+/// Makes the first blocked jobs of a key ready.
+fn bring_back(queue: &Queue, key: &str, most: i64) -> usize {
+    let taken = claim::take(queue, Which::OfKey, &[spi::arg(most), spi::arg(key)]);
+    claim::put(queue, &taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+    taken.len()
+}
+
+thread_local! {
+    /// The key that the last sweep of a queue stopped at.
+    static STOPPED: RefCell<HashMap<Oid, String>> = RefCell::default();
+}
+
+/// Brings back blocked jobs whose keys have room, or whose limit is gone. Returns how many, and when it is to
+/// be done again.
+pub fn sweep(queue: &Queue) -> (usize, Micros) {
+    if queue.options.max_running.is_some() {
+        // Whoever found no room looks again.
+        wake::enqueued(queue.oid, &claim::floor::NONE);
+    }
+    if none_blocked(queue) || xact::sees_only_the_past() {
+        return (0, NEVER);
+    }
+    let after = STOPPED.with_borrow_mut(|stopped| stopped.remove(&queue.oid));
+    let was_first = after.is_none();
+    let keys = blocked_keys(queue, after);
+    if keys.is_empty() && was_first {
+        return (0, NEVER);
+    }
+    let mut freed = 0;
+    for key in &keys {
+        let free = of_key(queue, key).map_or(MOST_FREED, |limit| limit.free().min(MOST_FREED));
+        if free > 0 {
+            freed += bring_back(queue, key, free);
+        }
+    }
+    if let Some(last) = keys.last().filter(|_| keys.len() as i64 == STEP) {
+        STOPPED.with_borrow_mut(|stopped| stopped.insert(queue.oid, last.clone()));
+    }
+    (freed, time::after(time::now(), PAUSE))
+}
+
+/// The keys of blocked jobs that are ours, each found by one look into the index.
+fn blocked_keys(queue: &Queue, after: Option<String>) -> Vec<String> {
+    let first = |condition: &str| {
+        format!(
+            "SELECT b.key FROM {} AS b WHERE b.state = 'blocked' AND b.key IS NOT NULL AND b.group_key IS NULL
+                 AND b.after IS NULL AND {condition} ORDER BY b.key LIMIT 1",
+            queue.table
+        )
+    };
+    let sql = format!(
+        "WITH RECURSIVE k (key) AS (
+             ({}) UNION ALL SELECT ({}) FROM k WHERE k.key IS NOT NULL)
+         SELECT key FROM k WHERE key IS NOT NULL LIMIT {STEP}",
+        first("($1 IS NULL OR b.key > $1)"),
+        first("b.key > k.key")
+    );
+    let rows = role::as_role(queue.owner, || {
+        let _order = role::Planner::by_index();
+        queue.plan(sql, &[pg_sys::TEXTOID]).execute(&[spi::arg(after)])
+    });
+    (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+}
+
+/// Rows of the queue are deleted by hand: perhaps leased ones.
+pub fn changed_by_hand(oid: Oid) {
+    if queue::open(oid).is_ok_and(|queue| applies(&queue)) {
+        wake::enqueued(oid, &claim::floor::NONE);
+        wake::due(oid, 0);
+    }
+}
+
+/// Why no job can start, if that is because of the queue's limit.
+pub fn problem(queue: &Queue) -> Option<String> {
+    let limit = of_queue(queue)?;
+    let free: Result<i64, Failure> = crate::pg::failure::in_subtransaction(|| limit.free());
+    (free.ok()? <= 0).then(|| format!("held by max_running: {} running", limit.most))
+}
