@@ -68,8 +68,8 @@ pub fn unlock(number: u64) {
 
 /// From now on what others count is told at the end of this transaction.
 pub fn note(queue: Oid) {
-    let Some(shared) = shmem::get() else { return };
     xact::on_release(told);
+    let Some(shared) = shmem::get() else { return };
     let Some(place) = wake::place_of(queue) else { return };
     HELD.with_borrow_mut(|held| {
         if !held.queues.iter().any(|known| known.0 == place) {

@@ -46,6 +46,8 @@ pub struct Limit<'a> {
     pub queue: &'a Queue,
     pub key: Option<&'a str>,
     pub most: i64,
+    /// Leased by this claim already, but not yet among the running rows.
+    pub unseen: i64,
 }
 
 /// What was taken for jobs that are to start.
@@ -98,7 +100,7 @@ impl Limit<'_> {
         let others: i64 = lock::others_with(self.one())
             + (0..SIZES).map(|power| lock::others_with(self.size(power)) << power).sum::<i64>();
         let mine = i64::from(lock::is_counted(self.one()));
-        let left = self.most - others - mine;
+        let left = self.most - others - mine - self.unseen;
         if left <= 0 { left } else { left - self.leased(left) }
     }
 

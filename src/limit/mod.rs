@@ -67,12 +67,12 @@ pub fn applies(queue: &Queue) -> bool {
 }
 
 fn of_queue(queue: &Queue) -> Option<Limit<'_>> {
-    queue.options.max_running.map(|most| Limit { queue, key: None, most: i64::from(most) })
+    queue.options.max_running.map(|most| Limit { queue, key: None, most: i64::from(most), unseen: 0 })
 }
 
 fn of_key<'a>(queue: &'a Queue, key: &'a str) -> Option<Limit<'a>> {
     let most = i64::from(queue.options.max_running_per_key?);
-    Some(Limit { queue, key: Some(key), most })
+    Some(Limit { queue, key: Some(key), most, unseen: 0 })
 }
 
 fn key_of(queue: &Queue, job: &Taken) -> Option<String> {
@@ -100,10 +100,12 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
     };
     let mut all = Next { taken: Vec::new(), more: false };
     let mut moved = 0;
+    // Of each key: the rows that say so are written only later.
+    let mut so_far = HashMap::new();
     loop {
         let next = claim::next_of_all(queue, most - all.taken.len() as i64, used);
         all.more = next.more;
-        let (fit, over) = split(queue, next.taken, used);
+        let (fit, over) = split(queue, next.taken, used, &mut so_far);
         all.taken.extend(fit);
         if over.is_empty() {
             break;
@@ -127,7 +129,12 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
 
 /// Parts the jobs whose keys have no room, and those behind them in their groups, from the others, for which
 /// the room is then taken.
-fn split(queue: &Queue, taken: Vec<Taken>, used: Use) -> (Vec<Taken>, Vec<Taken>) {
+fn split(
+    queue: &Queue,
+    taken: Vec<Taken>,
+    used: Use,
+    so_far: &mut HashMap<String, i64>,
+) -> (Vec<Taken>, Vec<Taken>) {
     let keys: Vec<Option<String>> = taken.iter().map(|job| key_of(queue, job)).collect();
     let mut wanted: BTreeMap<&str, i64> = BTreeMap::new();
     keys.iter().flatten().for_each(|key| *wanted.entry(key).or_default() += 1);
@@ -138,7 +145,10 @@ fn split(queue: &Queue, taken: Vec<Taken>, used: Use) -> (Vec<Taken>, Vec<Taken>
     {
         let _turn = count::turn(queue.oid);
         for (key, wanted) in wanted {
-            let room = of_key(queue, key).map_or(wanted, |limit| limit.reserve(wanted, used).granted);
+            let unseen = so_far.entry(key.to_owned()).or_default();
+            let room = of_key(queue, key)
+                .map_or(wanted, |limit| Limit { unseen: *unseen, ..limit }.reserve(wanted, used).granted);
+            *unseen += room;
             granted.insert(key, room);
         }
     }

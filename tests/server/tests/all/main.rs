@@ -16,6 +16,7 @@ mod interrupt;
 mod keys;
 mod lease;
 mod light;
+mod limits;
 mod nopreload;
 mod pgbouncer;
 mod pipeline;

@@ -1,0 +1,134 @@
+//! Limits with several workers and clients at a time, and when workers are killed.
+
+use postgres::Client;
+use queue_ext_server_tests::{Server, Sql, until, until_some};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+/// A queue whose runs are logged, each with its beginning and end.
+fn logged(db: &mut Client, options: &str) {
+    db.run(&format!(
+        "CREATE TABLE runs (n int, k text, by_client boolean, started timestamptz, ended timestamptz);
+         SELECT queue.create_queue('q', 'n int', backoff => '20 ms', {options});
+         CREATE FUNCTION work(job q) RETURNS void LANGUAGE plpgsql AS $$
+         DECLARE started timestamptz := clock_timestamp(); BEGIN
+             PERFORM pg_sleep(0.002);
+             IF job.attempt = 1 AND job.n % 17 = 0 THEN RAISE 'not yet'; END IF; INSERT INTO runs
+             VALUES (job.n, job.key, false, started, clock_timestamp()); END $$;
+         SELECT queue.register_processor('q', 'work(q)', batch_size => 4, parallelism => 4, load_balanced => false)"
+    ));
+}
+
+fn put(db: &mut Client, count: i32, keys: i32) {
+    db.run(&format!("INSERT INTO q (n, key) SELECT n, 'k' || n % {keys} FROM generate_series(1, {count}) n"));
+}
+
+fn until_run(db: &mut Client, count: i64) {
+    until(&format!("{count} jobs have run"), || db.one::<i64>("SELECT count(*) FROM runs") >= count);
+    assert_eq!(db.one::<i64>("SELECT count(DISTINCT n) FROM runs"), count);
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM runs"), count);
+    until("the queue is empty", || db.one::<i64>("SELECT count(*) FROM q") == 0);
+}
+
+/// The most that ran at the same time, of all (`'all'`), or of a key (`k`).
+fn most_at_once(db: &mut Client, of: &str) -> i64 {
+    db.one(&format!(
+        "SELECT max(running) FROM (
+             SELECT sum(step) OVER (PARTITION BY part ORDER BY at, step) AS running FROM (
+                 SELECT {of} AS part, started AS at, 1 AS step FROM runs
+                 UNION ALL SELECT {of}, ended, -1 FROM runs) s) r"
+    ))
+}
+
+/// Takes jobs until told to stop, some of which it gives back as failed.
+fn client(mut db: Client, stop: &AtomicBool) {
+    let mut calls = 0;
+    while !stop.load(Ordering::SeqCst) {
+        calls += 1;
+        let call = "SELECT id, attempt, (payload ->> 'n')::int, key FROM queue.dequeue('q', 3)";
+        let rows = db.query(call, &[]).expect("dequeue");
+        let taken: String = db.one("SELECT clock_timestamp()::text");
+        for row in rows {
+            let (id, attempt, n): (i64, i32, i32) = (row.get(0), row.get(1), row.get(2));
+            let key: String = row.get(3);
+            if attempt == 1 && calls % 5 == 0 {
+                assert!(db.one::<bool>(&format!("SELECT queue.nack('q', {id}, {attempt}, 'no', '10 ms')")));
+                continue;
+            }
+            db.batch_execute(&format!(
+                "BEGIN; INSERT INTO runs VALUES ({n}, '{key}', true, '{taken}', clock_timestamp());
+                 SELECT queue.ack('q', {id}, {attempt}); COMMIT"
+            ))
+            .expect("ack");
+        }
+    }
+}
+
+/// Four workers and three clients.
+fn run_with_clients(server: &Server, db: &mut Client, count: i32, keys: i32) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let other = server.connect("shop");
+            scope.spawn(|| client(other, &stop));
+        }
+        put(db, count, keys);
+        until_run(db, i64::from(count));
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn never_more_of_a_queue_than_it_allows() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    logged(&mut db, "max_running => 3");
+    run_with_clients(&server, &mut db, 1000, 10);
+    let most = most_at_once(&mut db, "'all'");
+    assert!(most <= 3, "{most} ran at the same time");
+}
+
+#[test]
+fn never_more_of_a_key_than_the_queue_allows() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    logged(&mut db, "max_running_per_key => 2");
+    run_with_clients(&server, &mut db, 1000, 4);
+    let most = most_at_once(&mut db, "k");
+    assert!(most <= 2, "{most} of a key ran at the same time");
+    assert!(most_at_once(&mut db, "'all'") > 2, "other keys wait, too");
+}
+
+#[test]
+fn one_of_a_key_at_a_time_without_preload() {
+    let server = Server::start_without_preload(&[]);
+    let mut db = server.app("shop");
+    logged(&mut db, "max_running => 3, max_running_per_key => 1");
+    db.run("SELECT queue.start_workers()");
+    run_with_clients(&server, &mut db, 300, 3);
+    assert_eq!(most_at_once(&mut db, "k"), 1);
+    assert!(most_at_once(&mut db, "'all'") <= 3);
+}
+
+#[test]
+fn a_killed_worker_frees_its_room() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    logged(&mut db, "max_running => 2, max_running_per_key => 1");
+    put(&mut db, 1500, 3);
+    for _ in 0..2 {
+        let before: i64 = db.one("SELECT count(*) FROM runs");
+        until("work goes on", || db.one::<i64>("SELECT count(*) FROM runs") > before);
+        let pid = until_some("a worker is there", || {
+            db.all::<i32>("SELECT pid FROM queue.activity WHERE queue = 'q'::regclass").first().copied()
+        });
+        let crashes = server.log().matches("reinitializing").count();
+        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+        server.until_logged("reinitializing", crashes);
+        db = server.reconnect("shop");
+    }
+    until_run(&mut db, 1500);
+    assert_eq!(most_at_once(&mut db, "k"), 1);
+    assert!(most_at_once(&mut db, "'all'") <= 2);
+}
