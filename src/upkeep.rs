@@ -120,8 +120,11 @@ pub fn step(queue: &Queue) -> Step {
     complain(queue, slot, &unmovable);
     step.add(tick::fire_due(queue));
     if let Some(slot) = slot {
-        let next =
-            if step.more { 0 } else { next_due(queue).min(keys_due).min(group::next_sweep(queue.oid)).min(limit_due) };
+        let next = if step.more {
+            0
+        } else {
+            next_due(queue).min(keys_due).min(group::next_sweep(queue.oid)).min(limit_due)
+        };
         let stuck = next <= time::now() && step.moved == 0 && !more_waiting;
         guard.0 = None;
         slot.due_at(if stuck { time::now() + PAUSE } else { next });
@@ -285,12 +288,15 @@ pub fn earliest(queue: &Queue) -> Micros {
         "SELECT {}, {}, {}, {}, {},
                 (SELECT true FROM {} WHERE state = 'blocked' AND after IS NOT NULL ORDER BY id LIMIT 1),
                 (SELECT true FROM {} WHERE state = 'blocked' AND group_key IS NOT NULL AND after IS NULL
-                 ORDER BY group_key COLLATE \"C\", id LIMIT 1)",
+                 ORDER BY group_key COLLATE \"C\", id LIMIT 1),
+                (SELECT true FROM {} WHERE state = 'blocked' AND key IS NOT NULL AND group_key IS NULL AND after IS NULL
+                 ORDER BY key, id LIMIT 1)",
         first(1, "run_at"),
         first(2, "lease_until"),
         first(3, "finished_at"),
         first(4, "finished_at"),
         first(5, "finished_at"),
+        queue.table,
         queue.table,
         queue.table
     );
@@ -307,6 +313,7 @@ pub fn earliest(queue: &Queue) -> Micros {
         Some(true) => sweep,
         _ => group::nothing_to_sweep(queue.oid, sweep),
     };
+    let limited = if rows.get(0, 8) == Some(true) { time::after(time::now(), limit::PAUSE) } else { NEVER };
     let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
     let forgotten =
         |keep: Option<Micros>, first: Micros| keep.map_or(NEVER, |keep| first.saturating_add(keep));
@@ -325,4 +332,5 @@ pub fn earliest(queue: &Queue) -> Micros {
         .min(passed_over.until)
         .min(tick::next_due(queue))
         .min(sweep)
+        .min(limited)
 }

@@ -13,7 +13,6 @@ pub mod native;
 mod put;
 pub mod safety;
 
-use crate::{group, limit};
 use crate::pg::leased;
 use crate::pg::ready::Row;
 use crate::pg::spi::{self, Arg, Rows};
@@ -22,6 +21,7 @@ use crate::pg::{Datum, Oid, catalog, role, trigger};
 use crate::queue::Queue;
 use crate::queue::statements::{self, Part, Which};
 use crate::{after, wake};
+use crate::{group, limit};
 use floor::Keys;
 use pgrx::pg_sys;
 pub use put::{Move, Returning, put, put_returning};

@@ -2,13 +2,13 @@
 
 use super::gate::{is_held, open_tables};
 use super::released::{self, number_of};
-use crate::{claim, limit};
 use crate::pg::group::Looker;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, shmem, xact};
 use crate::queue::Queue;
 use crate::wake;
 use crate::worker::shared::NEVER;
+use crate::{claim, limit};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;

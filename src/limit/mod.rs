@@ -59,7 +59,7 @@ const MOST_MOVED: usize = 1000;
 const STEP: i64 = 500;
 /// Blocked jobs of one key brought back in one sweep.
 const MOST_FREED: i64 = 1000;
-const PAUSE: Micros = 1_000_000;
+pub const PAUSE: Micros = 1_000_000;
 
 /// Does the queue limit how many jobs run?
 pub fn applies(queue: &Queue) -> bool {

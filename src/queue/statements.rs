@@ -70,9 +70,9 @@ impl Which {
             Which::Old | Which::OldFailed => Some(
                 "AND c.finished_at < $2 AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.finished_at LIMIT $1",
             ),
-            Which::OfKey => Some(
-                "AND c.key = $2 AND c.group_key IS NULL AND c.after IS NULL ORDER BY c.id LIMIT $1",
-            ),
+            Which::OfKey => {
+                Some("AND c.key = $2 AND c.group_key IS NULL AND c.after IS NULL ORDER BY c.id LIMIT $1")
+            }
             Which::Waiting => Some(
                 "AND c.after IS NOT NULL AND c.id = ANY ($4) AND c.id NOT IN (SELECT pg_catalog.unnest($3)) ORDER BY c.id LIMIT $1",
             ),

@@ -167,7 +167,9 @@ fn problem(
     if queue.options.paused {
         return Some("paused".into());
     }
-    if ready > 0 && let Some(limit) = crate::limit::problem(queue) {
+    if ready > 0
+        && let Some(limit) = crate::limit::problem(queue)
+    {
         return Some(limit);
     }
     let role = registered?;
