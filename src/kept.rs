@@ -53,7 +53,8 @@ fn statement(queue: &Queue, state: Option<&str>, args: &[Arg; 3]) -> String {
     let since = args[1].map_or("", |_| "AND finished_at >= $2");
     let key = args[2].map_or("", |_| "AND key = $3");
     format!(
-        "SELECT id, state, key, group_key, attempt, enqueued_at, finished_at, finished_at - enqueued_at, result,
+        "SELECT id, state, key, group_key, attempt, enqueued_at, finished_at,
+                CASE WHEN isfinite(finished_at) AND isfinite(enqueued_at) THEN finished_at - enqueued_at END, result,
                 CASE WHEN state = 'failed' THEN errors -> -1 ->> 'message' END,
                 CASE WHEN state = 'failed' THEN errors -> -1 ->> 'sqlstate' END,
                 correlation_id, topic, to_jsonb({row}.*)

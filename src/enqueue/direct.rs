@@ -10,9 +10,11 @@ use crate::pg::row::interval;
 use crate::pg::spi::{self, Arg, Plan};
 use crate::pg::time::{self, Micros, interval_micros};
 use crate::pg::trigger::Firing;
-use crate::pg::{Datum, catalog};
+use crate::pg::{Datum, array, catalog};
 use crate::queue::layout::{Col, Layout};
-use crate::queue::limits::{OnConflict, check_interval, check_key, check_max_attempts, check_priority};
+use crate::queue::limits::{
+    OnConflict, check_interval, check_key, check_key_bytes, check_max_attempts, check_priority,
+};
 use crate::queue::{self, Queue};
 use crate::{after, correlation, wake};
 use pgrx::IntoDatum;
@@ -139,6 +141,10 @@ impl Sink<'_> {
         let priority = row.column(self.layout.number(Col::Priority)).map_or(0, |value| value.value() as i16);
         check_priority(Some(i32::from(priority)))?;
         check_max_attempts(number(Col::MaxAttempts))?;
+        for (name, column) in [("group_key", Col::GroupKey), ("correlation_id", Col::CorrelationId)] {
+            let text = row.column(self.layout.number(column));
+            check_key_bytes(name, text.map_or(0, array::text_bytes))?;
+        }
         let id = row.column(self.layout.number(Col::Id)).map_or(0, |value| value.value() as i64);
         let run_at = row.column(self.layout.number(Col::RunAt)).map(|value| value.value() as Micros);
         let later = run_at.filter(|at| *at > self.started);

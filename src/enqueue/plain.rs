@@ -6,8 +6,8 @@ use crate::keys::{self, Keyed};
 use crate::pg::entry::Call;
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{self, Event, Firing};
-use crate::pg::{Datum, Oid, catalog, role, spi};
-use crate::queue::limits::{check_interval, check_key, check_max_attempts, check_priority};
+use crate::pg::{Datum, Oid, array, catalog, role, spi};
+use crate::queue::limits::{MOST_KEY_BYTES, check_interval, check_key, check_max_attempts, check_priority};
 use crate::queue::{Queue, statements};
 use crate::{after, correlation, group, limit, queue, raw_function, run, wake};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
@@ -86,7 +86,11 @@ fn needs_check_row(call: &Call) -> SqlResult<Datum> {
     let priority = call.datum(2).map_or(0, |value| value.value() as i16);
     let max_attempts = call.datum(3).map_or(1, |value| value.value() as i32);
     let is_special = (4..=5).any(|place| call.datum(place).is_some()) || run::present_job().is_some();
-    Ok(Datum::from(of_old_id || later || !(0..=9).contains(&priority) || max_attempts < 1 || is_special))
+    let too_long = |place| call.datum(place).is_some_and(|text| array::text_bytes(text) > MOST_KEY_BYTES);
+    let is_bad = !(0..=9).contains(&priority)
+        || check_max_attempts(Some(max_attempts)).is_err()
+        || (6..=7).any(too_long);
+    Ok(Datum::from(of_old_id || later || is_bad || is_special))
 }
 
 /// `queue.check_ready`: for a ready row that is out of range, whose id was chosen, whose time has not come,
@@ -105,6 +109,7 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         let priority = firing.new_column::<i16>(c"priority").map(i32::from);
         check_priority(priority)?;
         check_max_attempts(firing.new_column(c"max_attempts"))?;
+        check_texts(&firing)?;
         let queue = queue::open(oid)?;
         let mut keys = floor::NONE;
         floor::include(&mut keys, priority.unwrap_or(0), firing.new_column(c"id").unwrap_or(floor::BOTTOM));
@@ -148,6 +153,14 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
     })
 }
 
+/// Longer ones would be refused by an index of the partition that the job comes to when it has ended: it
+/// could never end.
+fn check_texts(firing: &Firing) -> Result<(), Error> {
+    check_key("group_key", firing.new_column::<String>(c"group_key").as_deref())?;
+    check_key("correlation_id", firing.new_column::<String>(c"correlation_id").as_deref())?;
+    Ok(())
+}
+
 /// The row that was just inserted, if it has a key.
 fn keyed_row(firing: &Firing, state: &'static str) -> Result<Option<Keyed>, Error> {
     let key: Option<String> = firing.new_column(c"key");
@@ -186,6 +199,7 @@ fn check_moved_row(call: &Call) -> SqlResult<Datum> {
         return Err(Error::ForeignState(catalog::relation_name(queue).unwrap_or_default()).into());
     }
     if !claim::is_moving(queue) && claim::may_choose_state(queue) {
+        check_texts(&firing)?;
         keyed_row(&firing, "scheduled")?.into_iter().for_each(keys::collect);
     }
     Ok(firing.unchanged_row())

@@ -28,6 +28,11 @@ pub fn stored_bytes(value: Datum) -> usize {
     unsafe { pg_sys::toast_raw_datum_size(value) }
 }
 
+/// The length of a text, without reading it.
+pub fn text_bytes(value: Datum) -> usize {
+    stored_bytes(value) - pg_sys::VARHDRSZ
+}
+
 /// An array of jsonb values.
 pub fn of_jsonb(values: &[Datum]) -> Datum {
     let mut elements = values.to_vec();

@@ -154,7 +154,12 @@ pub const MOST_KEY_BYTES: usize = 1000;
 
 /// Checks a key, a group_key or a correlation_id.
 pub fn check_key(name: &str, key: Option<&str>) -> Result<(), OutOfRange> {
-    if key.is_some_and(|key| key.len() > MOST_KEY_BYTES) {
+    check_key_bytes(name, key.map_or(0, str::len))
+}
+
+/// The same for a text whose length is all that is known.
+pub fn check_key_bytes(name: &str, bytes: usize) -> Result<(), OutOfRange> {
+    if bytes > MOST_KEY_BYTES {
         return Err(OutOfRange::new(format!("{name} must be at most {MOST_KEY_BYTES} bytes long")));
     }
     Ok(())

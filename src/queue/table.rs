@@ -93,7 +93,8 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         // Not CHECKs: Postgres reads their text at every statement, and so it does with this one.
         statements.push(format!(
             "CREATE TRIGGER queue_ext_check AFTER INSERT OR UPDATE ON {partition} FOR EACH ROW
-             WHEN (queue.needs_check(new.id, new.run_at, new.priority, new.max_attempts, new.key, new.after))
+             WHEN (queue.needs_check(new.id, new.run_at, new.priority, new.max_attempts, new.key, new.after,
+                                     new.group_key, new.correlation_id))
              EXECUTE FUNCTION queue.check_ready()"
         ));
     } else {

@@ -144,7 +144,8 @@ fn counts(queue: &Queue) -> ([i64; queue::STATES.len()], bool) {
 
 fn oldest(queue: &Queue) -> Arg {
     let sql = format!(
-        "SELECT clock_timestamp() - enqueued_at FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT 1",
+        "SELECT CASE WHEN isfinite(enqueued_at) THEN clock_timestamp() - enqueued_at END
+         FROM {} WHERE state = 'ready' ORDER BY priority, id LIMIT 1",
         queue.table
     );
     let rows: Rows = role::as_restricted(queue.owner, || {

@@ -1,0 +1,33 @@
+-- What a role that may only insert, or a clumsy user, did to a queue and its owner.
+\set VERBOSITY terse
+
+-- A job with a correlation_id or group_key too long for the indexes of the ended ones could never end, and
+-- the batch it was in never commit. Refused by whatever way it comes.
+SELECT queue.create_queue('attack_long', keep_done => '1 h');
+CREATE TABLE attack_source (a integer);
+SELECT queue.attach('attack_source', 'attack_long', set => '{"correlation_id": "repeat(''x'', new.a)"}');
+SELECT t.command, t.sqlstate, t.message FROM test.tries(
+    $$INSERT INTO attack_long (correlation_id) SELECT repeat('x', 1001)$$,
+    $$INSERT INTO attack_long (correlation_id) SELECT repeat('x', 1000)$$,
+    $$INSERT INTO attack_long (group_key) SELECT repeat('x', 1001)$$,
+    $$INSERT INTO attack_long (correlation_id, run_at) SELECT repeat('ä', 501), now() + interval '1 h'$$,
+    $$INSERT INTO attack_long (correlation_id) VALUES (repeat('x', 1001)) RETURNING id$$,
+    $$INSERT INTO attack_source VALUES (1001)$$,
+    $$INSERT INTO attack_source VALUES (1000)$$) AS t;
+-- max_attempts by the trigger as by enqueue.
+SELECT t.command, t.sqlstate, t.message FROM test.tries(
+    $$INSERT INTO attack_long (max_attempts) VALUES (10001)$$,
+    $$INSERT INTO attack_long (max_attempts) VALUES (10001) RETURNING id$$) AS t;
+INSERT INTO attack_long (correlation_id, group_key) SELECT repeat('x', 1000), repeat('y', 1000);
+UPDATE attack_long SET correlation_id = repeat('x', 1001);
+SELECT queue.ack('attack_long', id, attempt) FROM queue.dequeue('attack_long');
+
+-- A row's enqueued_at is whatever was inserted: it does not keep others from being seen.
+SELECT queue.create_queue('attack_time', keep_done => '1 h', max_attempts => 1);
+INSERT INTO attack_time (enqueued_at) VALUES ('infinity'), ('-infinity'), ('4713-01-01 BC');
+SELECT id, oldest IS NULL AS unknown, problem
+FROM queue.overview o, attack_time t WHERE o.queue = 'attack_time'::regclass ORDER BY id LIMIT 1;
+SELECT queue.cancel_all('attack_time');
+SELECT id, duration IS NULL AS unknown FROM queue.history('attack_time') ORDER BY id;
+SELECT queue.drop_queue(q, true) FROM unnest('{attack_long,attack_time}'::regclass[]) q;
+DROP TABLE attack_source;
