@@ -14,7 +14,7 @@ mod disturb;
 mod schema;
 mod world;
 
-use queue_ext_server_tests::{Server, Sql};
+use queue_ext_server_tests::Server;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
