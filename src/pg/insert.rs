@@ -41,7 +41,8 @@ thread_local! {
 impl Target {
     /// `None` if an INSERT would do more than what is done here, or run code of a user's.
     pub fn open(parent: Oid, partition: Oid) -> Option<Target> {
-        let on = Target { parent: Open::table(parent), table: Open::table(partition) };
+        let [parent, table] = Open::tables(parent, partition);
+        let on = Target { parent, table };
         // The locks tell of changes.
         let generation = cache::generation();
         let is_plain = FOUND.with(|found| {
@@ -77,33 +78,56 @@ impl Target {
 /// Writes rows into one partition.
 pub struct Inserter {
     on: Target,
-    state: *mut pg_sys::EState,
+    /// What it keeps until it is dropped.
+    memory: pg_sys::MemoryContext,
+    /// What is used up by writing, once there are many rows.
+    scratch: pg_sys::MemoryContext,
     target: *mut pg_sys::ResultRelInfo,
+    /// Only where an index has a condition.
+    state: *mut pg_sys::EState,
     slots: Vec<*mut pg_sys::TupleTableSlot>,
     filled: usize,
     bytes: usize,
+    has_written: bool,
 }
 
 impl Inserter {
     pub fn open(on: Target) -> Inserter {
         // Not in the present context, which may be that of a row being handed over.
         // SAFETY: what the executor does to insert into a partition, without the triggers and partitions,
-        // which there are none of here; all of it is allocated in the state's memory and freed with it.
+        // which there are none of here; all of it is allocated in memory of its own and freed with it.
         // Nothing with a destructor is between the guard and the calls.
         unsafe {
             let (table, parent) = (on.table.raw(), on.parent.raw());
-            let (state, target) = guarded(|| {
+            let (memory, target, state, first) = guarded(|| {
+                let memory = raw::make_memory(pg_sys::CurTransactionContext);
                 let before = pg_sys::CurrentMemoryContext;
-                pg_sys::CurrentMemoryContext = pg_sys::CurTransactionContext;
-                let state = raw::CreateExecutorState();
-                pg_sys::CurrentMemoryContext = (*state).es_query_cxt;
+                pg_sys::CurrentMemoryContext = memory;
                 // The parent is the table that messages name.
-                let target = info(table, info(parent, std::ptr::null_mut()));
+                let target = raw::info(table, raw::info(parent, std::ptr::null_mut()));
                 raw::ExecOpenIndices(target, false);
+                let mut state = std::ptr::null_mut();
+                if raw::has_conditions(target) {
+                    state = raw::CreateExecutorState();
+                    raw::MakePerTupleExprContext(state);
+                }
+                let kind = &raw const pg_sys::TTSOpsBufferHeapTuple;
+                let first = raw::MakeSingleTupleTableSlot((*table).rd_att, kind);
                 pg_sys::CurrentMemoryContext = before;
-                (state, target)
+                (memory, target, state, first)
             });
-            Inserter { on, state, target, slots: Vec::new(), filled: 0, bytes: 0 }
+            let scratch = std::ptr::null_mut();
+            Inserter {
+                on,
+                memory,
+                scratch,
+                target,
+                state,
+                slots: vec![first],
+                filled: 0,
+                bytes: 0,
+                has_written: false,
+            }
         }
     }
 
@@ -176,26 +200,20 @@ impl Inserter {
         if let Some(slot) = self.slots.get(self.filled) {
             return *slot;
         }
-        let first = self.slots.first().copied();
-        // SAFETY: made in the state's memory, freed with it. The first slot is of the table's own
-        // description; the others share a copy, which need not be noted as in use by each of them. Nothing
-        // with a destructor is between the guard and the calls.
+        // SAFETY: made in memory of its own, freed with it. The first slot is of the table's own description;
+        // the others share a copy, which need not be noted as in use by each of them. Nothing with a
+        // destructor is between the guard and the calls.
         let slot = unsafe {
-            let (table, state) = (self.on.table.raw(), self.state);
+            let (table, memory) = (self.on.table.raw(), self.memory);
             let second = self.slots.get(1).map(|slot| (**slot).tts_tupleDescriptor);
-            let kind = match first {
-                Some(slot) => (*slot).tts_ops,
-                None => pg_sys::table_slot_callbacks(table),
-            };
             guarded(|| {
                 let before = pg_sys::CurrentMemoryContext;
-                pg_sys::CurrentMemoryContext = (*state).es_query_cxt;
-                let desc = match (first, second) {
-                    (None, _) => (*table).rd_att,
-                    (Some(_), Some(desc)) => desc,
-                    (Some(_), None) => raw::CreateTupleDescCopy((*table).rd_att),
+                pg_sys::CurrentMemoryContext = memory;
+                let desc = match second {
+                    Some(desc) => desc,
+                    None => raw::CreateTupleDescCopy((*table).rd_att),
                 };
-                let slot = raw::MakeSingleTupleTableSlot(desc, kind);
+                let slot = raw::MakeSingleTupleTableSlot(desc, &raw const pg_sys::TTSOpsBufferHeapTuple);
                 pg_sys::CurrentMemoryContext = before;
                 slot
             })
@@ -217,11 +235,15 @@ impl Inserter {
             let command = super::xact::command_to_write();
             let slots = self.slots.as_mut_ptr();
             let (table, state, target) = (self.on.table.raw(), self.state, self.target);
-            guarded(|| {
-                if (*state).es_per_tuple_exprcontext.is_null() {
-                    raw::MakePerTupleExprContext(state);
-                }
-                let scratch = (*(*state).es_per_tuple_exprcontext).ecxt_per_tuple_memory;
+            let (memory, scratch) = (self.memory, self.scratch);
+            let is_all = count == 1 && !std::mem::replace(&mut self.has_written, true);
+            self.scratch = guarded(|| {
+                // What a single row uses up goes with the rest.
+                let scratch = match scratch.is_null() {
+                    true if is_all => memory,
+                    true => raw::make_memory(memory),
+                    false => scratch,
+                };
                 let before = pg_sys::CurrentMemoryContext;
                 pg_sys::CurrentMemoryContext = scratch;
                 if count == 1 {
@@ -231,13 +253,18 @@ impl Inserter {
                 }
                 for place in 0..count {
                     let slot = *slots.add(place);
-                    if (*target).ri_NumIndices > 0 {
-                        raw::insert_index_entries(target, slot, state);
-                    }
+                    raw::insert_index_entries(target, slot, state);
                     raw::clear(slot);
                 }
                 pg_sys::CurrentMemoryContext = before;
+                if is_all {
+                    return std::ptr::null_mut();
+                }
                 raw::MemoryContextReset(scratch);
+                if !state.is_null() {
+                    raw::MemoryContextReset((*(*state).es_per_tuple_exprcontext).ecxt_per_tuple_memory);
+                }
+                scratch
             });
         }
     }
@@ -255,29 +282,17 @@ impl Drop for Inserter {
         // all of it still exists. Nothing with a destructor is between the guard and the calls.
         unsafe {
             let (slots, count) = (self.slots.as_ptr(), self.slots.len());
-            let (state, target) = (self.state, self.target);
+            let (memory, state, target) = (self.memory, self.state, self.target);
             guarded(|| {
                 for place in 0..count {
                     raw::ExecDropSingleTupleTableSlot(*slots.add(place));
                 }
                 raw::ExecCloseIndices(target);
-                raw::FreeExecutorState(state);
+                if !state.is_null() {
+                    raw::FreeExecutorState(state);
+                }
+                raw::MemoryContextDelete(memory);
             });
         }
-    }
-}
-
-/// What InitResultRelInfo makes for a table whose triggers do not matter.
-///
-/// # Safety
-/// An open table. Called inside `guarded`.
-unsafe fn info(relation: pg_sys::Relation, root: *mut pg_sys::ResultRelInfo) -> *mut pg_sys::ResultRelInfo {
-    // SAFETY: by the contract above; all zero is what that function begins with, too.
-    unsafe {
-        let info = raw::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
-        (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-        (*info).ri_RelationDesc = relation;
-        (*info).ri_RootResultRelInfo = root;
-        info
     }
 }

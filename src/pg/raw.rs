@@ -43,6 +43,32 @@ unsafe extern "C-unwind" {
         arbiters: *mut List,
         only_summarizing: bool,
     ) -> *mut List;
+    pub fn FormIndexDatum(
+        index: *mut pg_sys::IndexInfo,
+        slot: *mut TupleTableSlot,
+        state: *mut EState,
+        values: *mut pg_sys::Datum,
+        nulls: *mut bool,
+    );
+    pub fn index_insert(
+        index: pg_sys::Relation,
+        values: *mut pg_sys::Datum,
+        nulls: *mut bool,
+        place: pg_sys::ItemPointer,
+        table: pg_sys::Relation,
+        unique: pg_sys::IndexUniqueCheck::Type,
+        unchanged: bool,
+        info: *mut pg_sys::IndexInfo,
+    ) -> bool;
+    pub fn AllocSetContextCreateInternal(
+        parent: pg_sys::MemoryContext,
+        name: *const std::ffi::c_char,
+        least: usize,
+        first: usize,
+        most: usize,
+    ) -> pg_sys::MemoryContext;
+    pub fn MemoryContextDelete(context: pg_sys::MemoryContext);
+    pub fn table_open(table: pg_sys::Oid, mode: i32) -> pg_sys::Relation;
     pub fn CreateExecutorState() -> *mut EState;
     pub fn FreeExecutorState(state: *mut EState);
     pub fn ExecOpenIndices(target: *mut ResultRelInfo, speculative: bool);
@@ -65,6 +91,10 @@ unsafe extern "C-unwind" {
     pub fn ExecEndNode(node: *mut pg_sys::PlanState);
     fn ExecReScan(node: *mut pg_sys::PlanState);
     pub fn lappend(list: *mut List, element: *mut std::ffi::c_void) -> *mut List;
+    pub fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
+    pub fn GetCurrentTransactionNestLevel() -> i32;
+    pub fn GetUserIdAndSecContext(user: *mut pg_sys::Oid, context: *mut i32);
+    pub fn SetUserIdAndSecContext(user: pg_sys::Oid, context: i32);
     pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
     pub fn MemoryContextReset(context: pg_sys::MemoryContext);
     pub fn getKeyJsonValueFromContainer(
@@ -101,10 +131,46 @@ pub unsafe fn clear(slot: *mut TupleTableSlot) {
     }
 }
 
+/// What ExecInsertIndexTuples does for indexes on plain columns, without an executor's state; with one, that.
+///
 /// # Safety
 /// The slot holds a row that was just inserted into the target's table, whose indexes are open, and none of
-/// which defers its check. Called inside `guarded`.
+/// which defers its check. Without a state none of them has a condition or an expression. Called inside
+/// `guarded`.
 pub unsafe fn insert_index_entries(
+    target: *mut ResultRelInfo,
+    slot: *mut TupleTableSlot,
+    state: *mut EState,
+) {
+    // SAFETY: by the contract above. An index has at most so many columns.
+    unsafe {
+        if !state.is_null() {
+            insert_index_entries_by_executor(target, slot, state);
+            return;
+        }
+        let mut values = [pg_sys::Datum::from(0); pg_sys::INDEX_MAX_KEYS as usize];
+        let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
+        for place in 0..(*target).ri_NumIndices as usize {
+            let index = *(*target).ri_IndexRelationDescs.add(place);
+            let info = *(*target).ri_IndexRelationInfo.add(place);
+            if index.is_null() || !(*info).ii_ReadyForInserts {
+                continue;
+            }
+            let unique = match (*(*index).rd_index).indisunique {
+                true => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
+                false => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+            };
+            let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            FormIndexDatum(info, slot, state, values, nulls);
+            let (table, at) = ((*target).ri_RelationDesc, &raw mut (*slot).tts_tid);
+            index_insert(index, values, nulls, at, table, unique, false, info);
+        }
+    }
+}
+
+/// # Safety
+/// As for `insert_index_entries`.
+unsafe fn insert_index_entries_by_executor(
     target: *mut ResultRelInfo,
     slot: *mut TupleTableSlot,
     state: *mut EState,
@@ -147,5 +213,42 @@ pub unsafe fn get_all_columns(slot: *mut TupleTableSlot) {
         if i32::from((*slot).tts_nvalid) < columns {
             super::guard::raw::slot_getsomeattrs_int(slot, columns);
         }
+    }
+}
+
+/// # Safety
+/// Called inside `guarded`, in a context that outlives it.
+pub unsafe fn make_memory(parent: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
+    // SAFETY: by the contract above; the usual sizes, of which Postgres keeps some in stock.
+    unsafe { AllocSetContextCreateInternal(parent, c"queue_ext insert".as_ptr(), 0, 8192, 8 << 20) }
+}
+
+/// # Safety
+/// A target with its indexes open.
+pub unsafe fn has_conditions(target: *const pg_sys::ResultRelInfo) -> bool {
+    // SAFETY: by the contract above: so many indexes.
+    unsafe {
+        (0..(*target).ri_NumIndices as usize).any(|place| {
+            let info = *(*target).ri_IndexRelationInfo.add(place);
+            !info.is_null() && !(*info).ii_Predicate.is_null()
+        })
+    }
+}
+
+/// What InitResultRelInfo makes for a table whose triggers do not matter.
+///
+/// # Safety
+/// An open table. Called inside `guarded`.
+pub unsafe fn info(
+    relation: pg_sys::Relation,
+    root: *mut pg_sys::ResultRelInfo,
+) -> *mut pg_sys::ResultRelInfo {
+    // SAFETY: by the contract above; all zero is what that function begins with, too.
+    unsafe {
+        let info = palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+        (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+        (*info).ri_RelationDesc = relation;
+        (*info).ri_RootResultRelInfo = root;
+        info
     }
 }

@@ -1,5 +1,7 @@
 //! Open relations, and what their definitions allow us to do without the executor.
 
+use super::guard::guarded;
+use super::raw;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::CStr;
 
@@ -47,6 +49,15 @@ impl Open {
     pub fn locked_before(oid: Oid) -> Open {
         // SAFETY: as for `table`.
         Open { relation: unsafe { pg_sys::table_open(oid, pg_sys::NoLock as i32) } }
+    }
+
+    /// Two tables, locked as an INSERT locks them.
+    pub fn tables(first: Oid, second: Oid) -> [Open; 2] {
+        let mode = pg_sys::RowExclusiveLock as i32;
+        // SAFETY: as for `table`.
+        let [first, second] =
+            unsafe { guarded(|| [raw::table_open(first, mode), raw::table_open(second, mode)]) };
+        [Open { relation: first }, Open { relation: second }]
     }
 
     pub fn raw(&self) -> pg_sys::Relation {

@@ -1,5 +1,6 @@
 //! Who runs a statement, and under which search_path.
 
+use super::raw;
 use pgrx::pg_sys::{self, Oid};
 
 /// Runs `work` with the rights of `role` under a pinned search_path. Row security and privileges are
@@ -26,14 +27,14 @@ fn switched<R>(role: Oid, flags: u32, work: impl FnOnce() -> R) -> R {
 fn acting_as<R>(role: Oid, flags: u32, work: impl FnOnce() -> R) -> R {
     let mut user = Oid::INVALID;
     let mut context = 0;
-    // SAFETY: what fmgr does for SECURITY DEFINER: save, switch, restore.
+    // SAFETY: what fmgr does for SECURITY DEFINER: save, switch, restore. Both only touch globals.
     unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
+        raw::GetUserIdAndSecContext(&mut user, &mut context);
+        raw::SetUserIdAndSecContext(role, context | flags as i32);
     }
     let result = work();
     // SAFETY: the values saved above.
-    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+    unsafe { raw::SetUserIdAndSecContext(user, context) };
     result
 }
 

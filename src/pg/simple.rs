@@ -19,6 +19,9 @@ const NAMES: [u32; 22] = [
     3770, 4090, 4097, 4192,
 ];
 
+/// As many as any statement of ours has.
+const MOST_ARGUMENTS: usize = 16;
+
 /// The expressions of a plan, ready to be evaluated again and again.
 pub struct Simple {
     context: pg_sys::MemoryContext,
@@ -204,9 +207,16 @@ impl Plan {
             simple.check_privileges();
             let for_row = (*simple.expressions).ecxt_per_tuple_memory;
             let before = pg_sys::MemoryContextSwitchTo(for_row);
-            let mut list = vec![None; self.arguments()];
-            while arguments(&mut list) {
-                simple.evaluate(&list, on_row);
+            let (mut few, mut many) = ([None; MOST_ARGUMENTS], Vec::new());
+            let list = match few.get_mut(..self.arguments()) {
+                Some(list) => list,
+                None => {
+                    many.resize(self.arguments(), None);
+                    &mut many[..]
+                }
+            };
+            while arguments(list) {
+                simple.evaluate(list, on_row);
                 pg_sys::MemoryContextReset(for_row);
             }
             pg_sys::MemoryContextSwitchTo(before);

@@ -1,5 +1,6 @@
 //! Time as Postgres counts it: microseconds since 2000-01-01 UTC.
 
+use super::raw;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -14,8 +15,8 @@ pub fn now() -> Micros {
 
 /// The time that `now()` gives in SQL.
 pub fn transaction_start() -> Micros {
-    // SAFETY: inside a transaction, where all SQL-callable code runs.
-    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+    // SAFETY: inside a transaction, where all SQL-callable code runs. Reads a global, and does not raise.
+    unsafe { raw::GetCurrentTransactionStartTimestamp() }
 }
 
 /// An interval's length, with months of 30 days, as `justify_interval` counts them.

@@ -93,8 +93,8 @@ pub fn is_in_block() -> bool {
 
 /// How deep in subtransactions we are; 1 outside of any.
 pub fn nest_level() -> i32 {
-    // SAFETY: reads the transaction state; allowed in callbacks.
-    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+    // SAFETY: reads the transaction state, and does not raise; allowed in callbacks.
+    unsafe { super::raw::GetCurrentTransactionNestLevel() }
 }
 
 /// The number of the present command, which is going to write.
