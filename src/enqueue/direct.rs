@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::keys::{self, Keyed};
 use crate::pg::feed::Row;
 use crate::pg::insert::{Inserter, Target};
-use crate::pg::row::interval;
+use crate::pg::row::{self, interval};
 use crate::pg::spi::{self, Arg, Plan};
 use crate::pg::time::{self, Micros, interval_micros};
 use crate::pg::trigger::Firing;
@@ -77,7 +77,7 @@ pub fn into_sink(
         layout,
         ready: Inserter::open(ready),
         others: [None, None, None],
-        states: STATES.map(|state| state.into_datum()),
+        states: STATE_VALUES.with(|values| *values),
         lowest: i64::MAX,
         started: time::transaction_start(),
         keys: floor::NONE,
@@ -109,6 +109,10 @@ const STATES: [&str; 3] = ["ready", "scheduled", "blocked"];
 const READY: usize = 0;
 const SCHEDULED: usize = 1;
 const BLOCKED: usize = 2;
+
+thread_local! {
+    static STATE_VALUES: [Option<Datum>; STATES.len()] = STATES.map(row::kept_text);
+}
 
 struct Sink<'a> {
     queue: &'a Queue,

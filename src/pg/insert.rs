@@ -4,11 +4,13 @@
 
 pub use super::cells::{Cells, Desc};
 use super::guard::{self, guarded};
+use super::indexes::{self, Indexes, Plain};
 use super::relation::Open;
 use super::{Datum, Oid, cache, raw};
 use pgrx::pg_sys;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ffi::CStr;
+use std::rc::Rc;
 
 /// Rows kept back to be written together: more than a page has, fewer than a slot for each costs.
 const MOST_ROWS: usize = 100;
@@ -21,58 +23,58 @@ const OUR_TRIGGERS: &[&CStr] = &[c"queue_ext_wake", c"queue_ext_check"];
 pub struct Target {
     parent: Open,
     table: Open,
+    indexes: Rc<[Plain]>,
 }
 
 /// What was found of a partition, as long as no table changes.
-#[derive(Clone, Copy)]
 struct Found {
     partition: Oid,
     generation: u64,
-    is_plain: bool,
+    /// `None`: rows cannot be put into it directly.
+    indexes: Option<Rc<[Plain]>>,
 }
-
-const NOTHING_FOUND: Found = Found { partition: Oid::INVALID, generation: 0, is_plain: false };
 
 thread_local! {
     /// By their oids.
-    static FOUND: [Cell<Found>; 16] = const { [const { Cell::new(NOTHING_FOUND) }; 16] };
+    static FOUND: [RefCell<Option<Found>>; 16] = const { [const { RefCell::new(None) }; 16] };
 }
 
 impl Target {
     /// `None` if an INSERT would do more than what is done here, or run code of a user's.
     pub fn open(parent: Oid, partition: Oid) -> Option<Target> {
         let [parent, table] = Open::tables(parent, partition);
-        let on = Target { parent, table };
         // The locks tell of changes.
         let generation = cache::generation();
-        let is_plain = FOUND.with(|found| {
+        let indexes = FOUND.with(|found| {
             let place = &found[partition.to_u32() as usize % found.len()];
-            let known = place.get();
-            if known.partition == partition && Some(known.generation) == generation {
-                return known.is_plain;
+            if let Some(known) = &*place.borrow()
+                && known.partition == partition
+                && Some(known.generation) == generation
+            {
+                return known.indexes.clone();
             }
-            let is_plain = on.is_plain();
+            let found = is_plain(&parent, &table).then(|| indexes::of(&table)).flatten();
+            let indexes: Option<Rc<[Plain]>> = found.map(Rc::from);
             // Looking at it may itself read of changes.
-            if let Some(generation) = generation {
-                place.set(Found { partition, generation, is_plain });
-            }
-            is_plain
-        });
-        is_plain.then_some(on)
+            let known =
+                generation.map(|generation| Found { partition, generation, indexes: indexes.clone() });
+            place.replace(known);
+            indexes
+        })?;
+        Some(Target { parent, table, indexes })
     }
 
     /// Would the triggers fire whose work is done here?
     pub fn fires_our_triggers(&self) -> bool {
         self.table.fires(OUR_TRIGGERS) && self.parent.fires(OUR_TRIGGERS)
     }
+}
 
-    fn is_plain(&self) -> bool {
-        self.table.is_plain_heap()
-            && !self.table.computes_on_insert()
-            && !self.table.insert_has_side_effects(OUR_TRIGGERS)
-            && !self.parent.insert_has_side_effects(OUR_TRIGGERS)
-            && self.table.indexes_plain_columns_only()
-    }
+fn is_plain(parent: &Open, table: &Open) -> bool {
+    table.is_plain_heap()
+        && !table.computes_on_insert()
+        && !table.insert_has_side_effects(OUR_TRIGGERS)
+        && !parent.insert_has_side_effects(OUR_TRIGGERS)
 }
 
 /// Writes rows into one partition.
@@ -83,8 +85,7 @@ pub struct Inserter {
     /// What is used up by writing, once there are many rows.
     scratch: pg_sys::MemoryContext,
     target: *mut pg_sys::ResultRelInfo,
-    /// Only where an index has a condition.
-    state: *mut pg_sys::EState,
+    indexes: Indexes,
     slots: Vec<*mut pg_sys::TupleTableSlot>,
     filled: usize,
     bytes: usize,
@@ -99,22 +100,18 @@ impl Inserter {
         // Nothing with a destructor is between the guard and the calls.
         unsafe {
             let (table, parent) = (on.table.raw(), on.parent.raw());
-            let (memory, target, state, first) = guarded(|| {
+            let (list, count) = (on.indexes.as_ptr(), on.indexes.len());
+            let (memory, target, indexes, first) = guarded(|| {
                 let memory = raw::make_memory(pg_sys::CurTransactionContext);
                 let before = pg_sys::CurrentMemoryContext;
                 pg_sys::CurrentMemoryContext = memory;
                 // The parent is the table that messages name.
                 let target = raw::info(table, raw::info(parent, std::ptr::null_mut()));
-                raw::ExecOpenIndices(target, false);
-                let mut state = std::ptr::null_mut();
-                if raw::has_conditions(target) {
-                    state = raw::CreateExecutorState();
-                    raw::MakePerTupleExprContext(state);
-                }
+                let indexes = Indexes::of(list, count);
                 let kind = &raw const pg_sys::TTSOpsBufferHeapTuple;
                 let first = raw::MakeSingleTupleTableSlot((*table).rd_att, kind);
                 pg_sys::CurrentMemoryContext = before;
-                (memory, target, state, first)
+                (memory, target, indexes, first)
             });
             let scratch = std::ptr::null_mut();
             Inserter {
@@ -122,7 +119,7 @@ impl Inserter {
                 memory,
                 scratch,
                 target,
-                state,
+                indexes,
                 slots: vec![first],
                 filled: 0,
                 bytes: 0,
@@ -137,7 +134,7 @@ impl Inserter {
         // SAFETY: as in `add`; the slot is emptied again.
         unsafe {
             let is_constrained = !(*(*self.on.table.raw()).rd_att).constr.is_null();
-            let (target, state) = (self.target, self.state);
+            let (target, state) = (self.target, std::ptr::null_mut());
             guarded(|| {
                 raw::ExecStoreVirtualTuple(slot);
                 if is_constrained {
@@ -156,7 +153,7 @@ impl Inserter {
         // with a destructor is between the guard and the calls.
         let row = unsafe {
             let is_constrained = !(*(*self.on.table.raw()).rd_att).constr.is_null();
-            let (target, state) = (self.target, self.state);
+            let (target, state) = (self.target, std::ptr::null_mut());
             let wanted = wanted.map(Desc::raw);
             let (bytes, row) = guarded(|| {
                 raw::ExecStoreVirtualTuple(slot);
@@ -234,7 +231,7 @@ impl Inserter {
         unsafe {
             let command = super::xact::command_to_write();
             let slots = self.slots.as_mut_ptr();
-            let (table, state, target) = (self.on.table.raw(), self.state, self.target);
+            let (table, indexes) = (self.on.table.raw(), self.indexes);
             let (memory, scratch) = (self.memory, self.scratch);
             let is_all = count == 1 && !std::mem::replace(&mut self.has_written, true);
             self.scratch = guarded(|| {
@@ -253,7 +250,7 @@ impl Inserter {
                 }
                 for place in 0..count {
                     let slot = *slots.add(place);
-                    raw::insert_index_entries(target, slot, state);
+                    indexes.enter(table, slot, memory);
                     raw::clear(slot);
                 }
                 pg_sys::CurrentMemoryContext = before;
@@ -261,9 +258,6 @@ impl Inserter {
                     return std::ptr::null_mut();
                 }
                 raw::MemoryContextReset(scratch);
-                if !state.is_null() {
-                    raw::MemoryContextReset((*(*state).es_per_tuple_exprcontext).ecxt_per_tuple_memory);
-                }
                 scratch
             });
         }
@@ -282,15 +276,12 @@ impl Drop for Inserter {
         // all of it still exists. Nothing with a destructor is between the guard and the calls.
         unsafe {
             let (slots, count) = (self.slots.as_ptr(), self.slots.len());
-            let (memory, state, target) = (self.memory, self.state, self.target);
+            let (memory, indexes) = (self.memory, self.indexes);
             guarded(|| {
                 for place in 0..count {
                     raw::ExecDropSingleTupleTableSlot(*slots.add(place));
                 }
-                raw::ExecCloseIndices(target);
-                if !state.is_null() {
-                    raw::FreeExecutorState(state);
-                }
+                indexes.close();
                 raw::MemoryContextDelete(memory);
             });
         }

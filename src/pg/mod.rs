@@ -21,6 +21,7 @@ pub mod feed;
 pub mod group;
 pub mod guard;
 pub mod hooks;
+mod indexes;
 pub mod insert;
 pub mod interrupt;
 pub mod json;

@@ -22,27 +22,6 @@ unsafe extern "C-unwind" {
         options: i32,
         state: pg_sys::BulkInsertState,
     );
-    #[cfg(feature = "pg15")]
-    fn ExecInsertIndexTuples(
-        target: *mut ResultRelInfo,
-        slot: *mut TupleTableSlot,
-        state: *mut EState,
-        update: bool,
-        no_error: bool,
-        conflict: *mut bool,
-        arbiters: *mut List,
-    ) -> *mut List;
-    #[cfg(not(feature = "pg15"))]
-    fn ExecInsertIndexTuples(
-        target: *mut ResultRelInfo,
-        slot: *mut TupleTableSlot,
-        state: *mut EState,
-        update: bool,
-        no_error: bool,
-        conflict: *mut bool,
-        arbiters: *mut List,
-        only_summarizing: bool,
-    ) -> *mut List;
     pub fn FormIndexDatum(
         index: *mut pg_sys::IndexInfo,
         slot: *mut TupleTableSlot,
@@ -50,6 +29,11 @@ unsafe extern "C-unwind" {
         values: *mut pg_sys::Datum,
         nulls: *mut bool,
     );
+    pub fn index_open(index: pg_sys::Oid, mode: i32) -> pg_sys::Relation;
+    pub fn index_close(index: pg_sys::Relation, mode: i32);
+    pub fn BuildIndexInfo(index: pg_sys::Relation) -> *mut pg_sys::IndexInfo;
+    #[cfg(not(feature = "pg15"))]
+    pub fn index_insert_cleanup(index: pg_sys::Relation, info: *mut pg_sys::IndexInfo);
     pub fn index_insert(
         index: pg_sys::Relation,
         values: *mut pg_sys::Datum,
@@ -69,11 +53,6 @@ unsafe extern "C-unwind" {
     ) -> pg_sys::MemoryContext;
     pub fn MemoryContextDelete(context: pg_sys::MemoryContext);
     pub fn table_open(table: pg_sys::Oid, mode: i32) -> pg_sys::Relation;
-    pub fn CreateExecutorState() -> *mut EState;
-    pub fn FreeExecutorState(state: *mut EState);
-    pub fn ExecOpenIndices(target: *mut ResultRelInfo, speculative: bool);
-    pub fn ExecCloseIndices(target: *mut ResultRelInfo);
-    pub fn MakePerTupleExprContext(state: *mut EState) -> *mut pg_sys::ExprContext;
     pub fn MakeSingleTupleTableSlot(
         desc: pg_sys::TupleDesc,
         kind: *const pg_sys::TupleTableSlotOps,
@@ -131,60 +110,6 @@ pub unsafe fn clear(slot: *mut TupleTableSlot) {
     }
 }
 
-/// What ExecInsertIndexTuples does for indexes on plain columns, without an executor's state; with one, that.
-///
-/// # Safety
-/// The slot holds a row that was just inserted into the target's table, whose indexes are open, and none of
-/// which defers its check. Without a state none of them has a condition or an expression. Called inside
-/// `guarded`.
-pub unsafe fn insert_index_entries(
-    target: *mut ResultRelInfo,
-    slot: *mut TupleTableSlot,
-    state: *mut EState,
-) {
-    // SAFETY: by the contract above. An index has at most so many columns.
-    unsafe {
-        if !state.is_null() {
-            insert_index_entries_by_executor(target, slot, state);
-            return;
-        }
-        let mut values = [pg_sys::Datum::from(0); pg_sys::INDEX_MAX_KEYS as usize];
-        let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
-        for place in 0..(*target).ri_NumIndices as usize {
-            let index = *(*target).ri_IndexRelationDescs.add(place);
-            let info = *(*target).ri_IndexRelationInfo.add(place);
-            if index.is_null() || !(*info).ii_ReadyForInserts {
-                continue;
-            }
-            let unique = match (*(*index).rd_index).indisunique {
-                true => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
-                false => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-            };
-            let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-            FormIndexDatum(info, slot, state, values, nulls);
-            let (table, at) = ((*target).ri_RelationDesc, &raw mut (*slot).tts_tid);
-            index_insert(index, values, nulls, at, table, unique, false, info);
-        }
-    }
-}
-
-/// # Safety
-/// As for `insert_index_entries`.
-unsafe fn insert_index_entries_by_executor(
-    target: *mut ResultRelInfo,
-    slot: *mut TupleTableSlot,
-    state: *mut EState,
-) {
-    // SAFETY: by the contract above. The list of deferred unique indexes is empty.
-    unsafe {
-        let none = std::ptr::null_mut();
-        #[cfg(feature = "pg15")]
-        ExecInsertIndexTuples(target, slot, state, false, false, none, std::ptr::null_mut());
-        #[cfg(not(feature = "pg15"))]
-        ExecInsertIndexTuples(target, slot, state, false, false, none, std::ptr::null_mut(), false);
-    }
-}
-
 /// An inline function in Postgres: ExecProcNode.
 ///
 /// # Safety
@@ -221,18 +146,6 @@ pub unsafe fn get_all_columns(slot: *mut TupleTableSlot) {
 pub unsafe fn make_memory(parent: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
     // SAFETY: by the contract above; the usual sizes, of which Postgres keeps some in stock.
     unsafe { AllocSetContextCreateInternal(parent, c"queue_ext insert".as_ptr(), 0, 8192, 8 << 20) }
-}
-
-/// # Safety
-/// A target with its indexes open.
-pub unsafe fn has_conditions(target: *const pg_sys::ResultRelInfo) -> bool {
-    // SAFETY: by the contract above: so many indexes.
-    unsafe {
-        (0..(*target).ri_NumIndices as usize).any(|place| {
-            let info = *(*target).ri_IndexRelationInfo.add(place);
-            !info.is_null() && !(*info).ii_Predicate.is_null()
-        })
-    }
 }
 
 /// What InitResultRelInfo makes for a table whose triggers do not matter.

@@ -137,20 +137,12 @@ impl Open {
         }
     }
 
-    /// Has no index an expression, or a condition other than that a column is filled, or defers its check?
-    pub fn indexes_plain_columns_only(&self) -> bool {
-        // SAFETY: the list is a copy; each index is closed again.
+    pub fn indexes(&self) -> Vec<Oid> {
+        // SAFETY: the list is a copy.
         unsafe {
             let list = pg_sys::RelationGetIndexList(self.relation);
             let count = if list.is_null() { 0 } else { (*list).length as usize };
-            (0..count).all(|place| {
-                let index = Open::index((*(*list).elements.add(place)).oid_value);
-                let form = &*index.data().rd_index;
-                !form.indisexclusion
-                    && form.indimmediate
-                    && pg_sys::RelationGetIndexExpressions(index.relation).is_null()
-                    && is_plain_condition(pg_sys::RelationGetIndexPredicate(index.relation))
-            })
+            (0..count).map(|place| (*(*list).elements.add(place)).oid_value).collect()
         }
     }
 
@@ -182,25 +174,6 @@ impl Open {
     pub fn check_may_delete(&self) {
         // SAFETY: an open relation.
         unsafe { pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_DELETE) };
-    }
-}
-
-/// None, or such that ask whether a column is null, which runs no code.
-///
-/// # Safety
-/// A list of expressions, or null.
-unsafe fn is_plain_condition(conditions: *mut pg_sys::List) -> bool {
-    // SAFETY: by the contract above; node tags tell what the nodes are.
-    unsafe {
-        if conditions.is_null() {
-            return true;
-        }
-        (0..(*conditions).length as usize).all(|place| {
-            let node = (*(*conditions).elements.add(place)).ptr_value.cast::<pg_sys::NullTest>();
-            (*node).xpr.type_ == pg_sys::NodeTag::T_NullTest
-                && (*(*node).arg).type_ == pg_sys::NodeTag::T_Var
-                && !(*node).argisrow
-        })
     }
 }
 

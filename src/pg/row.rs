@@ -2,7 +2,7 @@
 
 use super::insert::Desc;
 use super::{Datum, Oid};
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, pg_sys};
 use std::ffi::CStr;
 
 /// Has the row, a value of a composite type, something in any of these columns? Numbers count from 1. False
@@ -156,4 +156,15 @@ pub(super) unsafe fn bytes_of_text(value: Datum) -> Vec<u8> {
 pub fn text_of_bytes(bytes: &[u8]) -> Datum {
     // SAFETY: copies so many bytes.
     unsafe { Datum::from(pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32)) }
+}
+
+/// A text value that stays as long as the session.
+pub fn kept_text(text: &str) -> Option<Datum> {
+    // SAFETY: memory of the session's own; the present context is put back.
+    unsafe {
+        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        let value = text.into_datum();
+        pg_sys::MemoryContextSwitchTo(before);
+        value
+    }
 }
