@@ -13,8 +13,7 @@ fn logged(db: &mut Client, options: &str) {
          SELECT queue.create_queue('q', 'n int', backoff => '20 ms', {options});
          CREATE FUNCTION work(job q) RETURNS void LANGUAGE plpgsql AS $$
          DECLARE started timestamptz := clock_timestamp(); BEGIN
-             PERFORM pg_sleep(0.002);
-             IF job.attempt = 1 AND job.n % 17 = 0 THEN RAISE 'not yet'; END IF; INSERT INTO runs
+             PERFORM pg_sleep(0.002); IF job.attempt = 1 AND job.n % 17 = 0 THEN RAISE 'not yet'; END IF; INSERT INTO runs
              VALUES (job.n, job.key, false, started, clock_timestamp()); END $$;
          SELECT queue.register_processor('q', 'work(q)', batch_size => 4, parallelism => 4, load_balanced => false)"
     ));
