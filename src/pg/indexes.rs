@@ -7,7 +7,7 @@ use super::{Datum, Oid, raw};
 use pgrx::pg_sys::{self, IndexUniqueCheck, NodeTag, TupleTableSlot};
 
 /// Conditions of one index at most.
-const MOST: usize = 2;
+const MOST: usize = 3;
 
 /// A column that must be null, or must not; no column: nothing.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ SET search_path = review_more;
 SELECT queue.create_queue('header', 'n int');
 INSERT INTO header (n) VALUES (1), (2);
 SELECT count(*) FROM queue.dequeue('header');
-ALTER TABLE header ALTER COLUMN group_key TYPE varchar(100);
+ALTER TABLE header ALTER COLUMN topic TYPE varchar(100);
 SELECT * FROM test.tries(
     $$SELECT queue.enqueue('header', '{"n": 3}')$$,
     $$SELECT queue.dequeue('header')$$,
@@ -14,7 +14,7 @@ SELECT * FROM test.tries(
     $$SELECT queue.pop('header')$$,
     $$SELECT queue.ack('header', 1, 1)$$,
     $$SELECT queue.status('header', 1)$$);
-ALTER TABLE header ALTER COLUMN group_key TYPE text;
+ALTER TABLE header ALTER COLUMN topic TYPE text;
 ALTER TABLE header ALTER COLUMN attempt TYPE bigint;
 SELECT sqlstate, message FROM test.fails($$SELECT queue.pop('header')$$);
 ALTER TABLE header ALTER COLUMN attempt TYPE integer;
