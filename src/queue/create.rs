@@ -50,6 +50,7 @@ fn create_queue(
         rate_interval: Some(interval_micros(&required("rate_interval", rate_interval)?)),
     };
     given.check()?;
+    refuse_rate_limits(&given)?;
     let (schema, name) = parse::qualified_name(name)
         .ok_or_else(|| Error::out_of_range(format!("\"{name}\" is not the name of a table")))?;
     spi::connect(|| {
@@ -122,6 +123,15 @@ fn option_args(oid: Oid, given: &Given) -> [spi::Arg; 15] {
     ]
 }
 
+/// What nothing would keep to is not to be promised.
+fn refuse_rate_limits(given: &Given) -> Result<(), Error> {
+    let is_wanted = |limit: Option<i32>| limit.is_some_and(|n| n > 0);
+    if is_wanted(given.rate_limit) || is_wanted(given.rate_limit_per_key) {
+        return Err(Error::RateLimit);
+    }
+    Ok(())
+}
+
 /// `queue.alter_queue`
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)]
@@ -161,6 +171,7 @@ fn alter_queue(
         rate_interval: micros(rate_interval),
     };
     given.check()?;
+    refuse_rate_limits(&given)?;
     let sql = format!(
         "UPDATE queue.queues SET
              max_attempts = coalesce($2, max_attempts), backoff = coalesce($3 {INTERVAL}, backoff),

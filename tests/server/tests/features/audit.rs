@@ -95,11 +95,7 @@ pub fn audit(world: &World) {
             world.fail(format!("{what}: {}", rows.join(" ")));
         }
     }
-    for (what, sql) in [(
-        "ran",
-        "SELECT string_agg(queue || ' ' || n, ', ' ORDER BY queue) FROM (SELECT queue, count(*) n FROM ran GROUP BY 1) r",
-    )] {
-        let text: Option<String> = db.one(sql);
-        crate::world::say(&format!("{what}: {}", text.unwrap_or_default()));
-    }
+    let sum = "SELECT string_agg(queue || ' ' || n, ', ' ORDER BY queue) FROM (SELECT queue, count(*) n FROM ran GROUP BY 1) r";
+    let ran: Option<String> = db.one(sum);
+    crate::world::say(&format!("ran: {}", ran.unwrap_or_default()));
 }
