@@ -40,21 +40,17 @@ extension_sql_file!("../sql/02_types.sql", name = "types", requires = ["schema"]
 extension_sql_file!("../sql/03_tables.sql", name = "tables", requires = ["types"]);
 extension_sql_file!("../sql/04_make.sql", name = "make", requires = ["tables"]);
 extension_sql_file!("../sql/05_put.sql", name = "put", requires = ["make"]);
-extension_sql_file!("../sql/06_take.sql", name = "take", requires = ["put"]);
-extension_sql_file!("../sql/07_process.sql", name = "process", requires = ["take"]);
-extension_sql_file!("../sql/08_see.sql", name = "see", requires = ["process"]);
-extension_sql_file!("../sql/09_upkeep.sql", name = "upkeep", requires = ["see"]);
-extension_sql_file!("../sql/09_schedules.sql", name = "schedules", requires = ["upkeep"]);
-extension_sql_file!("../sql/09_keys.sql", name = "keys", requires = ["upkeep"]);
-extension_sql_file!("../sql/09_topics.sql", name = "topics", requires = ["upkeep"]);
-extension_sql_file!("../sql/09_resync.sql", name = "resync", requires = ["upkeep"]);
-extension_sql_file!("../sql/13_admin.sql", name = "admin", requires = ["upkeep"]);
-extension_sql_file!(
-    "../sql/10_grants.sql",
-    name = "grants",
-    requires = ["schedules", "keys", "topics", "resync", "admin"]
-);
-extension_sql_file!("../sql/15_reply.sql", name = "reply", requires = ["grants"]);
+extension_sql_file!("../sql/06_keys.sql", name = "keys", requires = ["put"]);
+extension_sql_file!("../sql/07_schedules.sql", name = "schedules", requires = ["keys"]);
+extension_sql_file!("../sql/08_topics.sql", name = "topics", requires = ["schedules"]);
+extension_sql_file!("../sql/09_resync.sql", name = "resync", requires = ["topics"]);
+extension_sql_file!("../sql/10_take.sql", name = "take", requires = ["resync"]);
+extension_sql_file!("../sql/11_process.sql", name = "process", requires = ["take"]);
+extension_sql_file!("../sql/12_reply.sql", name = "reply", requires = ["process"]);
+extension_sql_file!("../sql/13_admin.sql", name = "admin", requires = ["reply"]);
+extension_sql_file!("../sql/14_see.sql", name = "see", requires = ["admin"]);
+extension_sql_file!("../sql/15_upkeep.sql", name = "upkeep", requires = ["see"]);
+extension_sql_file!("../sql/16_grants.sql", name = "grants", requires = ["upkeep"]);
 
 /// Called when the library is loaded: by the postmaster if preloaded, else by each session that uses it.
 #[pg_guard]

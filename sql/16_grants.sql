@@ -13,13 +13,10 @@ GRANT EXECUTE ON FUNCTION
     queue.forget_key, queue.pop, queue.pop_as, queue.register_processor, queue.unregister_processor,
     queue.status, queue.result, queue.resubmit, queue.resubmit_all, queue.cancel,
     queue.schedule, queue.unschedule, queue.next_runs, queue.schedule_rows,
+    queue.publish, queue.unsubscribe, queue.publish_attached,
     queue.history, queue.cancel_all, queue.reprioritize, queue.reprioritize_all, queue.move, queue.move_all,
     queue.run_now, queue.run_now_all,
-    queue.overview_rows, queue.activity_rows, queue.error_rows
+    queue.trace, queue.overview_rows, queue.activity_rows, queue.error_rows
     TO PUBLIC;
-GRANT EXECUTE ON PROCEDURE queue.wait, queue.run TO PUBLIC;
-GRANT SELECT ON queue.schedules TO PUBLIC;
-GRANT SELECT ON queue.overview, queue.activity, queue.errors TO PUBLIC;
-GRANT EXECUTE ON FUNCTION queue.publish, queue.unsubscribe, queue.publish_attached TO PUBLIC;
-GRANT EXECUTE ON PROCEDURE queue.resync TO PUBLIC;
-GRANT SELECT ON queue.topics, queue.progress TO PUBLIC;
+GRANT EXECUTE ON PROCEDURE queue.wait, queue.run, queue.wait_for, queue.call, queue.resync TO PUBLIC;
+GRANT SELECT ON queue.overview, queue.activity, queue.errors, queue.schedules, queue.topics, queue.progress TO PUBLIC;

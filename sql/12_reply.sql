@@ -25,8 +25,3 @@ CREATE FUNCTION queue.trace(
 COMMENT ON FUNCTION queue.trace IS
 'The jobs that belong to one request, in all queues that the caller may select from (but those where row security applies to him): those with this correlation_id that wait, run, failed or are kept; sqlstate and message are those of the last failed attempt. For a request without an id of its own, ''schema.queue:id'' of the job it began with, also that job, whose own correlation_id is null.
 Jobs that have ended are found by an index; all that wait are looked at. Errors: 22004. Who: anyone, for queues with SELECT.';
-
-REVOKE ALL ON PROCEDURE queue.wait_for, queue.call FROM PUBLIC;
-REVOKE ALL ON FUNCTION queue.trace FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE queue.wait_for, queue.call TO PUBLIC;
-GRANT EXECUTE ON FUNCTION queue.trace TO PUBLIC;
