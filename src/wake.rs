@@ -10,6 +10,7 @@ use crate::claim::floor::{self, Keys};
 use crate::claim::native;
 use crate::pg::time::Micros;
 use crate::pg::{Oid, catalog, shmem, xact};
+use crate::upkeep;
 use crate::worker::shared::{NEVER, Shared};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -205,6 +206,7 @@ fn committed() {
 
 fn aborted() {
     native::abandon();
+    upkeep::abandoned();
     notes::aborted();
     finish(|note| (note.taken, note.back()), false);
 }

@@ -36,6 +36,7 @@
 //! their transaction, however it ends.
 
 pub mod count;
+mod look;
 
 use crate::claim::{self, Move, Next, Taken, Use};
 use crate::error::Error;
@@ -48,6 +49,7 @@ use crate::queue::{self, Queue};
 use crate::worker::shared::NEVER;
 use crate::{group, wake};
 use count::{Limit, Room};
+pub use look::next_look;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use std::cell::RefCell;
@@ -59,7 +61,6 @@ const MOST_MOVED: usize = 1000;
 const STEP: i64 = 500;
 /// Blocked jobs of one key brought back in one sweep.
 const MOST_FREED: i64 = 1000;
-pub const PAUSE: Micros = 1_000_000;
 
 /// Does the queue limit how many jobs run?
 pub fn applies(queue: &Queue) -> bool {
@@ -236,6 +237,12 @@ thread_local! {
 /// Brings back blocked jobs whose keys have room, or whose limit is gone. Returns how many, and when it is to
 /// be done again.
 pub fn sweep(queue: &Queue) -> (usize, Micros) {
+    let (freed, next) = look_at_keys(queue);
+    look::is_next(queue.oid, next);
+    (freed, next)
+}
+
+fn look_at_keys(queue: &Queue) -> (usize, Micros) {
     if queue.options.max_running.is_some() {
         // Whoever found no room looks again.
         wake::enqueued(queue.oid, &claim::floor::NONE);
@@ -259,7 +266,7 @@ pub fn sweep(queue: &Queue) -> (usize, Micros) {
     if let Some(last) = keys.last().filter(|_| keys.len() as i64 == STEP) {
         STOPPED.with_borrow_mut(|stopped| stopped.insert(queue.oid, last.clone()));
     }
-    (freed, time::after(time::now(), PAUSE))
+    (freed, time::after(time::now(), look::PAUSE))
 }
 
 /// The keys of blocked jobs that are ours, each found by one look into the index.

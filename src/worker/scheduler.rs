@@ -150,9 +150,11 @@ impl Scheduler {
             }
             slot.target.fetch_min(queue.parallelism, SeqCst);
             slot.worker_failed.store(!queue.can_login, SeqCst);
-            // Whoever was not to run its jobs may have found them, and left them.
+            // Whoever was not to run its jobs may have found them, and left them. And a scheduler before us
+            // may have ended while it looked what is due.
             if !self.queues.contains(queue) {
                 self.shared.announce(place);
+                slot.due_at(0);
             }
         }
         self.queues = queues;

@@ -1,6 +1,7 @@
 //! The entries of the shared structure: one for each database, queue, worker and waiting session.
 
 pub use super::cancels::Cancels;
+use super::shared::NEVER;
 use crate::after::waits::Waits;
 use crate::claim::floor::Floors;
 use crate::claim::safety::Safety;
@@ -105,6 +106,8 @@ pub struct QueueSlot {
     pub sorted: AtomicU64,
     /// When the groups of blocked jobs are to be looked at next; 0: never were.
     pub next_sweep: AtomicI64,
+    /// When blocked jobs over the limit of their keys are to be looked at next.
+    pub next_limit_look: AtomicI64,
     _rates: NewLine,
     pub done: Rate,
     pub failed: Rate,
@@ -244,6 +247,7 @@ impl QueueSlot {
         self.passed.store(0, SeqCst);
         self.sorted.store(0, SeqCst);
         self.next_sweep.store(0, SeqCst);
+        self.next_limit_look.store(NEVER, SeqCst);
     }
 
     /// Groups of blocked jobs may have become free.

@@ -48,8 +48,8 @@ waits() { sql -c "CALL queue.wait('awaited', '1 h')" >/dev/null 2>&1; }
 listens() { sql -c 'LISTEN enqueued' -c 'SELECT pg_sleep(3600)' >/dev/null 2>&1; }
 at_work() { [ "$(sql -c "SELECT count(*) FROM queue.activity WHERE queue = 'worked'::regclass AND state = 'running'")" = 1 ]; }
 put() { bench "$1" "INSERT INTO $2 (n) VALUES (1)" --time="$seconds"; }
-put_and_notify() { bench "$1" "INSERT INTO plain VALUES (1) \\; NOTIFY enqueued" --time="$seconds" --protocol=simple; }
-put_plain() { bench "$1" "INSERT INTO plain VALUES (1) \\; SELECT 1" --time="$seconds" --protocol=simple; }
+put_and_notify() { bench "$1" "INSERT INTO numbers VALUES (1) \\; NOTIFY enqueued" --time="$seconds" --protocol=simple; }
+put_plain() { bench "$1" "INSERT INTO numbers VALUES (1) \\; SELECT 1" --time="$seconds" --protocol=simple; }
 hold_worker &
 holder=$!
 waits &

@@ -4,7 +4,7 @@ SELECT queue.create_queue('quiet', 'n int'), queue.create_queue('worked', 'n int
 SELECT queue.pause('awaited');
 CREATE FUNCTION hold(job worked) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_advisory_xact_lock_shared(7)';
 SELECT queue.register_processor('worked', 'hold(worked)', batch_size => 1, load_balanced => false);
-CREATE TABLE plain (n int);
+CREATE TABLE numbers (n int);
 
 SELECT queue.create_queue('idle_pings', 'sent timestamptz');
 CREATE TABLE started_idle (sent timestamptz, started timestamptz, how text);

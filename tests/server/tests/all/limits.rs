@@ -135,3 +135,24 @@ fn a_killed_worker_frees_its_room() {
     assert_eq!(most_at_once(&mut db, "k"), 1);
     assert!(most_at_once(&mut db, "'all'") <= 2);
 }
+
+/// What else is asked of the queue, and how often, does not put off the look at keys that have room again.
+#[test]
+fn jobs_over_the_limit_come_back_while_the_queue_is_altered_all_the_time() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    logged(&mut db, "max_running_per_key => 1");
+    // It is popped by a transaction that does not see the other one blocked.
+    db.run("SELECT queue.unregister_processor('q')");
+    put(&mut db, 1, 1);
+    let mut first = server.connect("shop");
+    first.run("BEGIN; SELECT FROM queue.pop('q', 1)");
+    put(&mut db, 1, 1);
+    db.run("SELECT queue.register_processor('q', 'work(q)')");
+    until("the other is blocked", || db.one::<i64>("SELECT count(*) FROM q WHERE state = 'blocked'") == 1);
+    first.run("COMMIT");
+    until("the other has run", || {
+        db.run("SELECT queue.pause('q'), queue.resume('q')");
+        db.one::<i64>("SELECT count(*) FROM runs") == 1
+    });
+}
