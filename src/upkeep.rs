@@ -23,7 +23,6 @@ use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
 use crate::{after, finish, group, history, keys, limit, settings};
 use pgrx::pg_sys::panic::ErrorReportable;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
 use stuck::{Unmovable, complain};
@@ -100,12 +99,10 @@ type Verdicts = BTreeMap<i64, Option<i64>>;
 pub fn step(queue: &Queue) -> Step {
     let slot = place(queue);
     // Taken before looking: what becomes due while we look lowers it again.
-    let _unfinished = Unfinished;
     if let Some(slot) = slot {
-        wake::register();
-        UNDER_WAY.set(Some(slot));
         slot.next_due.store(NEVER, SeqCst);
     }
+    let mut guard = Unfinished(slot);
     if queue.passed_over.borrow().until <= time::now() {
         queue.passed_over.take();
     }
@@ -129,7 +126,7 @@ pub fn step(queue: &Queue) -> Step {
             next_due(queue).min(keys_due).min(group::next_sweep(queue.oid)).min(limit_due)
         };
         let stuck = next <= time::now() && step.moved == 0 && !more_waiting;
-        UNDER_WAY.set(None);
+        guard.0 = None;
         slot.due_at(if stuck { time::now() + PAUSE } else { next });
         // It may have gone to sleep while no time was set.
         if let Some(shared) = shmem::get() {
@@ -158,27 +155,14 @@ fn free_waiting(queue: &Queue, step: &mut Step, unmovable: &mut Vec<Unmovable>) 
     looked.more
 }
 
-thread_local! {
-    /// The queue of the step that is under way.
-    static UNDER_WAY: Cell<Option<&'static QueueSlot>> = const { Cell::new(None) };
-}
-
 /// Puts the due time back if a step does not come to its end.
-struct Unfinished;
+struct Unfinished(Option<&'static QueueSlot>);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if let Some(slot) = UNDER_WAY.take() {
+        if let Some(slot) = self.0 {
             slot.due_at(time::now() + PAUSE);
         }
-    }
-}
-
-/// The transaction is rolled back: perhaps because the session ends in the middle of a step, when nothing is
-/// dropped. Called where nothing may fail.
-pub fn abandoned() {
-    if let Ok(Some(slot)) = UNDER_WAY.try_with(Cell::take) {
-        slot.due_at(0);
     }
 }
 

@@ -10,7 +10,6 @@ use crate::claim::floor::{self, Keys};
 use crate::claim::native;
 use crate::pg::time::Micros;
 use crate::pg::{Oid, catalog, shmem, xact};
-use crate::upkeep;
 use crate::worker::shared::{NEVER, Shared};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -206,7 +205,6 @@ fn committed() {
 
 fn aborted() {
     native::abandon();
-    upkeep::abandoned();
     notes::aborted();
     finish(|note| (note.taken, note.back()), false);
 }

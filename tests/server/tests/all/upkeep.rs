@@ -1,7 +1,8 @@
 //! A job that cannot be moved when its time has come: the workers leave it alone, and say so once.
 
 use crate::fixture::{in_state, processed, until_done};
-use queue_ext_server_tests::{Server, Sql};
+use queue_ext_server_tests::{Server, Sql, until, until_some, within};
+use std::time::Duration;
 
 #[test]
 fn a_job_that_cannot_be_moved_hides_none_and_is_not_tried_again_and_again() {
@@ -51,4 +52,31 @@ fn a_job_whose_move_fails_at_commit_is_not_tried_in_a_tight_loop() {
     // 40 rounds take seconds; retried every 50 ms, it would have been tried far more often.
     let tries: i64 = db.one("SELECT last_value FROM tries");
     assert!(tries <= 10, "tried {tries} times");
+}
+
+/// A session that ends in the middle of its look at what is due leaves it to the others.
+#[test]
+fn a_worker_terminated_while_it_looks_loses_no_due_time() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    // There is a worker, which need not be asked twice.
+    db.run("SELECT queue.enqueue('q', '{\"n\": 0}')");
+    until_done(&mut db, "q", 1);
+    // What is due first is locked: the look begins, and takes no job.
+    db.run(
+        "SELECT queue.enqueue('q', '{\"n\": 1}', delay => '300 ms'), queue.enqueue('q', '{\"n\": 2}', delay => '3 s')",
+    );
+    let mut locker = server.connect("shop");
+    locker.run("BEGIN; SELECT FROM q WHERE n = 1 FOR UPDATE; LOCK TABLE queue.done_keys");
+    let waiting = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'queue_ext worker' AND wait_event_type = 'Lock'";
+    let pid = until_some("a worker waits for the lock", || db.all::<i32>(waiting).first().copied());
+    db.run(&format!("SELECT pg_terminate_backend({pid})"));
+    until("it has ended", || {
+        !db.one::<bool>(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})"))
+    });
+    locker.run("COMMIT");
+    // The scheduler's own look at all queues comes after a minute.
+    let done = within(Duration::from_secs(30), || (in_state(&mut db, "q", "scheduled") == 0).then_some(()));
+    assert!(done.is_some(), "their time was lost");
 }
