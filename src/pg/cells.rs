@@ -81,6 +81,9 @@ impl Desc {
 
 impl Drop for Desc {
     fn drop(&mut self) {
+        if super::failure::is_raised() {
+            return;
+        }
         // SAFETY: looked up by `of`; a negative count means that it is not counted.
         unsafe {
             if (*self.0).tdrefcount >= 0 {

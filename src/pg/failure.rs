@@ -165,6 +165,13 @@ pub fn remembering<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
+/// Is an ERROR on its way up? Whatever is noted with a resource owner is then left to the abort of the
+/// transaction, or of the subtransaction, which comes before anything else can. To let go of it here could raise,
+/// and end the process: Postgres raises with another owner set than the one it was noted with.
+pub fn is_raised() -> bool {
+    std::thread::panicking()
+}
+
 struct RestoreStack(*mut pg_sys::ErrorContextCallback);
 
 impl Drop for RestoreStack {

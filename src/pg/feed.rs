@@ -73,6 +73,9 @@ impl InUse {
 
 impl Drop for InUse {
     fn drop(&mut self) {
+        if super::failure::is_raised() {
+            return;
+        }
         // SAFETY: got for the current resource owner, and released once.
         unsafe { pg_sys::ReleaseCachedPlan(self.0, self.1) };
     }

@@ -272,8 +272,10 @@ impl Inserter {
 
 impl Drop for Inserter {
     fn drop(&mut self) {
-        // SAFETY: made by `open` and `free_slot`; on ERROR this runs before the transaction's abort, when
-        // all of it still exists. Nothing with a destructor is between the guard and the calls.
+        if super::failure::is_raised() {
+            return;
+        }
+        // SAFETY: made by `open` and `free_slot`. Nothing with a destructor is between the guard and the calls.
         unsafe {
             let (slots, count) = (self.slots.as_ptr(), self.slots.len());
             let (memory, indexes) = (self.memory, self.indexes);

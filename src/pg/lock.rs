@@ -176,6 +176,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if super::failure::is_raised() {
+            return;
+        }
         // SAFETY: taken once for each value, in the same subtransaction.
         unsafe { pg_sys::LockRelease(&self.0, pg_sys::ExclusiveLock as i32, false) };
     }

@@ -179,6 +179,9 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        if super::failure::is_raised() {
+            return;
+        }
         // SAFETY: opened by this value and closed once; the lock is kept.
         unsafe { pg_sys::relation_close(self.relation, pg_sys::NoLock as i32) };
     }

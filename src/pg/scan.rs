@@ -23,6 +23,9 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
+        if super::failure::is_raised() {
+            return;
+        }
         // SAFETY: registered by `take`.
         unsafe { pg_sys::UnregisterSnapshot(self.0) };
     }
@@ -208,6 +211,9 @@ pub enum Step<'a> {
 
 impl Drop for Cursor<'_> {
     fn drop(&mut self) {
+        if super::failure::is_raised() {
+            return;
+        }
         // SAFETY: both made by `open`; ending the scan lets go of its pins.
         unsafe {
             pg_sys::ExecDropSingleTupleTableSlot(self.slot);

@@ -249,6 +249,9 @@ impl TableReader {
 
 impl Drop for TableReader {
     fn drop(&mut self) {
+        if super::failure::is_raised() {
+            return;
+        }
         // SAFETY: made when reading began.
         unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
     }
