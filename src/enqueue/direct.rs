@@ -50,9 +50,16 @@ pub fn insert_simply(
 
 /// May the rows of a statement be put directly whose own triggers would fire else? Locks what it looks at.
 pub fn may_replace_triggers(queue: &Queue) -> bool {
-    let ready = queue.layout.as_ref().and_then(|layout| layout.partition("ready"));
-    let target = ready.and_then(|ready| Target::open(queue.oid, ready));
+    let target = queue.layout.as_ref().and_then(|layout| target(queue, layout));
     target.is_some_and(|target| target.fires_our_triggers()) && queue::is_current(queue)
+}
+
+/// Where jobs that are ready are put, if they can be put directly, as can those that are not ready yet: which a
+/// row is shows only when it is made.
+fn target(queue: &Queue, layout: &Layout) -> Option<Target> {
+    let ready = Target::open(queue.oid, layout.partition(STATES[READY])?)?;
+    let fits = |place: usize| layout.partition(STATES[place]).is_some_and(|it| Target::fits(queue.oid, it));
+    (fits(SCHEDULED) && fits(BLOCKED)).then_some(ready)
 }
 
 /// Puts the rows that `feed` hands over, each before the next is made if so asked. False, with nothing done,
@@ -65,9 +72,7 @@ pub fn into_sink(
     feed: impl FnOnce(&mut dyn FnMut(Row)) -> bool,
 ) -> Result<bool, Error> {
     let Some(layout) = &queue.layout else { return Ok(false) };
-    let Some(ready) = layout.partition("ready").and_then(|ready| Target::open(queue.oid, ready)) else {
-        return Ok(false);
-    };
+    let Some(ready) = target(queue, layout) else { return Ok(false) };
     if !queue::is_current(queue) {
         // It changed while its lock was waited for: the statement, made anew, goes by what it is now.
         return Ok(false);

@@ -29,16 +29,22 @@ fn may_put(oid: Oid) -> bool {
     !claim::is_moving(oid) && queue::open(oid).is_ok_and(|queue| direct::may_replace_triggers(&queue))
 }
 
+/// Most times that the queue is looked at anew: each time something else in the database had changed meanwhile.
+const MOST_LOOKS: usize = 10;
+
 fn put(oid: Oid, one_by_one: bool, rows: Rows) -> SqlResult<u64> {
-    let queue = queue::open(oid)?;
-    let mut count = 0;
-    let done = direct::into_sink(&queue, None, one_by_one, &mut |_| count += 1, |on_row| {
-        rows(on_row);
-        true
-    })?;
-    if !done {
-        // It could when the statement began, and is locked since: the statement itself changed it.
-        return Err(Error::ChangedMeanwhile(queue.name.clone()).into());
+    let mut queue = queue::open(oid)?;
+    for _ in 0..MOST_LOOKS {
+        let mut count = 0;
+        let done = direct::into_sink(&queue, None, one_by_one, &mut |_| count += 1, |on_row| {
+            rows(on_row);
+            true
+        })?;
+        if done {
+            return Ok(count);
+        }
+        queue = queue::open(oid)?;
     }
-    Ok(count)
+    // It could when the statement began, and is locked since: the statement itself changed it.
+    Err(Error::ChangedMeanwhile(queue.name.clone()).into())
 }

@@ -36,7 +36,22 @@ struct Found {
 
 thread_local! {
     /// By their oids.
-    static FOUND: [RefCell<Option<Found>>; 16] = const { [const { RefCell::new(None) }; 16] };
+    static FOUND: [RefCell<Option<Found>>; 64] = const { [const { RefCell::new(None) }; 64] };
+}
+
+impl Found {
+    /// What is known of a partition, if nothing has changed since.
+    fn of(partition: Oid, generation: Option<u64>) -> Option<Option<Rc<[Plain]>>> {
+        FOUND.with(|all| {
+            let found = all[partition.to_u32() as usize % all.len()].borrow();
+            let is_it = |known: &&Found| known.partition == partition && Some(known.generation) == generation;
+            found.as_ref().filter(is_it).map(|known| known.indexes.clone())
+        })
+    }
+
+    fn keep(self) {
+        FOUND.with(|all| all[self.partition.to_u32() as usize % all.len()].replace(Some(self)));
+    }
 }
 
 impl Target {
@@ -45,23 +60,24 @@ impl Target {
         let [parent, table] = Open::tables(parent, partition);
         // The locks tell of changes.
         let generation = cache::generation();
-        let indexes = FOUND.with(|found| {
-            let place = &found[partition.to_u32() as usize % found.len()];
-            if let Some(known) = &*place.borrow()
-                && known.partition == partition
-                && Some(known.generation) == generation
-            {
-                return known.indexes.clone();
-            }
+        let indexes = Found::of(partition, generation).unwrap_or_else(|| {
             let found = is_plain(&parent, &table).then(|| indexes::of(&table)).flatten();
             let indexes: Option<Rc<[Plain]>> = found.map(Rc::from);
             // Looking at it may itself read of changes.
-            let known =
-                generation.map(|generation| Found { partition, generation, indexes: indexes.clone() });
-            place.replace(known);
+            if let Some(generation) = generation {
+                Found { partition, generation, indexes: indexes.clone() }.keep();
+            }
             indexes
         })?;
         Some(Target { parent, table, indexes })
+    }
+
+    /// Would `open` find it fit, as far as this session has heard? Locks it only to look at it anew.
+    pub fn fits(parent: Oid, partition: Oid) -> bool {
+        match Found::of(partition, cache::generation()) {
+            Some(indexes) => indexes.is_some(),
+            None => Target::open(parent, partition).is_some(),
+        }
     }
 
     /// Would the triggers fire whose work is done here?
