@@ -184,17 +184,15 @@ impl Drop for RestoreStack {
 /// Runs `work` and catches what it raises, without a subtransaction: after an `Err` the caller must
 /// abort the transaction.
 pub fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
-    // SAFETY: plain reads of the backend's own globals.
-    let (memory, owner) = unsafe { (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner) };
+    // SAFETY: a plain read of the backend's own global.
+    let memory = unsafe { pg_sys::CurrentMemoryContext };
     let outcome = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| Ok(remembering(work))))
         .catch_others(|caught| Err(Failure::of(&caught)))
         .execute();
     if outcome.is_err() {
-        // SAFETY: both are older than `work`, so they still exist.
-        unsafe {
-            pg_sys::CurrentMemoryContext = memory;
-            pg_sys::CurrentResourceOwner = owner;
-        }
+        // SAFETY: it is older than `work`, so it still exists. The resource owner may not: a commit that fails
+        // has deleted it, and set another.
+        unsafe { pg_sys::CurrentMemoryContext = memory };
     }
     outcome
 }

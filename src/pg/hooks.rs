@@ -105,7 +105,7 @@ unsafe extern "C-unwind" fn on_utility(
     // SAFETY: passes on what it was given; the statement's node is valid.
     unsafe {
         let next: Utility = STATE.utility.get().unwrap_or(standard_ProcessUtility);
-        if concerns_a_database((*(*statement).utilityStmt).type_) {
+        if concerns_a_database((*statement).utilityStmt) {
             on_database_utility(
                 statement,
                 text,
@@ -122,14 +122,21 @@ unsafe extern "C-unwind" fn on_utility(
     }
 }
 
-fn concerns_a_database(tag: pg_sys::NodeTag) -> bool {
-    matches!(
-        tag,
-        pg_sys::NodeTag::T_DropdbStmt
+/// # Safety
+/// `node` is a valid statement node.
+unsafe fn concerns_a_database(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: the cast follows the node's tag.
+    unsafe {
+        match (*node).type_ {
+            pg_sys::NodeTag::T_RenameStmt => {
+                (*node.cast::<pg_sys::RenameStmt>()).renameType == pg_sys::ObjectType::OBJECT_DATABASE
+            }
+            pg_sys::NodeTag::T_DropdbStmt
             | pg_sys::NodeTag::T_CreatedbStmt
-            | pg_sys::NodeTag::T_AlterDatabaseStmt
-            | pg_sys::NodeTag::T_RenameStmt
-    )
+            | pg_sys::NodeTag::T_AlterDatabaseStmt => true,
+            _ => false,
+        }
+    }
 }
 
 #[pg_guard]

@@ -277,3 +277,14 @@ SELECT job ->> 'n' AS n, sqlstate, message FROM queue.errors WHERE queue IN ('se
 -- A condition is one expression, whatever its parentheses.
 SELECT test.code($$SELECT queue.resubmit_all('first', 'true) OR (true')$$), test.code($$SELECT queue.resubmit_all('first', 'true -- ')$$),
        test.code($$SELECT queue.resubmit_all('first', 'true) RETURNING (1')$$), test.code($$SELECT queue.resubmit_all('first', 'n = 1 LIMIT 1')$$);
+
+-- A statement of somebody else's that fails keeps its SQLSTATE and context, though it passes through our hook.
+CREATE TABLE others (n int);
+CREATE FUNCTION refuse_all() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = 'U0002'; END $$;
+CREATE EVENT TRIGGER refuse_all ON ddl_command_end EXECUTE FUNCTION refuse_all();
+ALTER TABLE others RENAME n TO m;
+\echo :LAST_ERROR_SQLSTATE
+DROP EVENT TRIGGER refuse_all;
+DROP FUNCTION refuse_all;
+DROP TABLE others;
