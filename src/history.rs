@@ -7,7 +7,7 @@ use crate::error::{Error, SqlResult, required};
 use crate::pg::failure::Failure;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, catalog, role, spi};
-use crate::queue::statements::Which;
+use crate::queue::statements::{self, Which};
 use crate::queue::{self, Queue};
 use crate::run::outcome::{self, Backoff, Outcome};
 use pgrx::prelude::*;
@@ -43,16 +43,27 @@ pub fn give_up<'a>(job: &'a Taken, failure: &Failure) -> Move<'a> {
     Move { error, ..Move::to("failed", job) }
 }
 
-/// Raises if the queue's sequence never reached this id.
+/// Raises if the queue never issued this id, as far as its sequence tells: one that is behind, as that of a
+/// queue that another server wrote (logical replication copies rows, but no sequences), tells nothing.
 pub fn check_issued(queue: &Queue, id: i64) -> Result<(), Error> {
-    const LAST: &str = "SELECT coalesce(pg_sequence_last_value($1), 0)";
-    let rows =
-        queue::as_extension(|| spi::run(LAST, &[pgrx::pg_sys::REGCLASSOID], &[spi::arg(queue.sequence)]));
-    let last: i64 = rows.get(0, 1).unwrap_or(0);
-    if id < 1 || id > last {
-        return Err(Error::NeverIssued { queue: queue.name.clone(), id });
+    let last = catalog::last_value(queue.sequence, queue.owner);
+    if id >= 1 && (id <= last.unwrap_or(0) || is_behind(queue, last)) {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::NeverIssued { queue: queue.name.clone(), id })
+}
+
+/// Are there, or have there been, rows whose ids are not of the queue's own sequence, which has come this far?
+fn is_behind(queue: &Queue, last: Option<i64>) -> bool {
+    if last.is_none() {
+        let partitions = queue.layout.as_ref().map_or(&[][..], |layout| layout.partitions());
+        return partitions.iter().any(|partition| !catalog::has_no_pages(*partition));
+    }
+    let rows = role::as_restricted(queue.owner, || {
+        let _order = role::Planner::by_index();
+        queue.plan(statements::any_above(queue), &[pgrx::pg_sys::INT8OID]).execute(&[spi::arg(last)])
+    });
+    rows.get(0, 1).unwrap_or(false)
 }
 
 /// A column of the job's row, if the caller may see it.

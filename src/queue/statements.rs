@@ -8,7 +8,7 @@
 //! partition, and Postgres checks privileges on the table that the user knows.
 
 use super::limits::OnConflict;
-use super::{Column, Queue, quoted};
+use super::{Column, Queue, STATES, quoted};
 
 /// Which rows a take is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +174,21 @@ pub fn exists(queue: &Queue, id: &str) -> String {
         format!("(SELECT 1 FROM {table} AS c WHERE {} LIMIT 1) IS NOT NULL", by_id("c", state, id))
     };
     format!("({})", ["ready", "scheduled", "blocked", "running", "failed"].map(of).join(" OR "))
+}
+
+/// Is there a job with an id above $1?
+pub fn any_above(queue: &Queue) -> String {
+    let table = &queue.table;
+    let of = |state| {
+        let priority = match state {
+            "ready" => "AND c.priority = ANY ('{0,1,2,3,4,5,6,7,8,9}'::smallint[])",
+            _ => "",
+        };
+        format!(
+            "(SELECT 1 FROM {table} AS c WHERE c.state = '{state}' {priority} AND c.id > $1 LIMIT 1) IS NOT NULL"
+        )
+    };
+    format!("SELECT {}", STATES.map(of).join(" OR "))
 }
 
 /// Puts a row back: the one $1, in state $3 and with time $4, with what `mode` takes from the row $2.
