@@ -113,7 +113,7 @@ impl Limit<'_> {
                  SELECT FROM {} AS l WHERE l.state = 'running'{key} LIMIT $1) AS r",
             self.queue.table
         );
-        let rows = role::as_role(self.queue.owner, || {
+        let rows = role::as_owner_of_all(self.queue.owner, || {
             let _order = role::Planner::by_index();
             let plan = self.queue.plan(sql, &[pg_sys::INT8OID, pg_sys::TEXTOID]);
             plan.execute(&[spi::arg(most), spi::arg(self.key)])
