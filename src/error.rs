@@ -14,6 +14,7 @@ pub enum Error {
     HeaderChanged {
         queue: String,
         column: String,
+        definition: String,
     },
     /// The table was changed while the statement waited for it.
     ChangedMeanwhile(String),
@@ -240,10 +241,10 @@ impl From<Error> for ErrorReport {
                 format!("\"{name}\" is not a queue"),
                 Some("Queues are made by queue.create_queue; queue.overview lists them.".into()),
             ),
-            Error::HeaderChanged { queue, column } => (
+            Error::HeaderChanged { queue, column, definition } => (
                 Code::ERRCODE_WRONG_OBJECT_TYPE,
                 format!("column \"{column}\" of queue \"{queue}\" is missing or not of the type it was made with"),
-                Some("The columns that every queue has must stay as queue.create_queue makes them.".into()),
+                Some(format!("It must be {definition}, as queue.create_queue makes it.")),
             ),
             Error::ChangedMeanwhile(queue) => (
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -32,7 +32,7 @@ const LOAD: &str = "
 
 /// The header as made; its values are read by type, so a column of another type must not pass.
 const HEADER_TYPES: &str = "
-    SELECT h.name FROM (VALUES
+    SELECT h.name, h.type || CASE WHEN h.filled THEN ' NOT NULL' ELSE '' END FROM (VALUES
         ('id', 'bigint', true), ('state', 'text', true), ('priority', 'smallint', true),
         ('run_at', 'timestamptz', false), ('attempt', 'integer', true), ('max_attempts', 'integer', false),
         ('key', 'text', false), ('group_key', 'text', false), ('payload', 'jsonb', false),
@@ -73,13 +73,19 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
         }
         let changed = spi::run_kept(HEADER_TYPES, &[pg_sys::OIDOID], &args);
         if !changed.is_empty() {
-            return Err(Error::HeaderChanged { queue: text(&found, 2), column: text(&changed, 1) });
+            let (column, definition) = (text(&changed, 1), text(&changed, 2));
+            return Err(Error::HeaderChanged { queue: text(&found, 2), column, definition });
         }
         let columns = columns_of(&spi::run(COLUMNS, &[pg_sys::OIDOID], &args));
         let schema: String = text(&found, 1);
         let name: String = text(&found, 2);
         let row_type = found.get(0, 4).unwrap_or(Oid::INVALID);
-        let sequence = found.get(0, 22).ok_or_else(|| Error::NotAQueue(text(&found, 2)))?;
+        let no_sequence = || Error::HeaderChanged {
+            queue: text(&found, 2),
+            column: "id".into(),
+            definition: "bigint GENERATED ALWAYS AS IDENTITY".into(),
+        };
+        let sequence = found.get(0, 22).ok_or_else(no_sequence)?;
         let partitions = spi::run_kept(PARTITIONS, &[pg_sys::OIDOID], &args);
         Ok(Queue {
             oid,

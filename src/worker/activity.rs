@@ -3,7 +3,7 @@
 use super::main_loop::STATE_NAMES;
 use super::shared::{DatabaseSlot, QueueSlot, Shared};
 use crate::claim::native;
-use crate::error::SqlResult;
+use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::failure::{self, Failure};
 use crate::pg::spi::{self, Arg, Rows};
@@ -42,7 +42,9 @@ fn overview(call: &Call) -> SqlResult<Datum> {
             // One queue that cannot be read does not hide the others.
             match unless_interrupted(failure::in_subtransaction(|| overview_row(oid))) {
                 Ok(row) => row.into_iter().for_each(|row| sink.put(&row)),
-                Err(failure) => sink.put(&unreadable_row(oid, &failure)),
+                Err(failure) => {
+                    sink.put(&row_without_counts(oid, format!("cannot be read: {}", failure.message)))
+                }
             }
         }
         Ok(call.null())
@@ -57,20 +59,24 @@ fn unless_interrupted<T>(outcome: Result<T, Failure>) -> Result<T, Failure> {
     }
 }
 
-fn unreadable_row(queue: Oid, failure: &Failure) -> Vec<Arg> {
+fn row_without_counts(queue: Oid, problem: String) -> Vec<Arg> {
     const COLUMNS: usize = 20;
     let mut row = vec![None; COLUMNS];
     row[0] = spi::arg(queue);
-    row[COLUMNS - 1] = spi::arg(format!("cannot be read: {}", failure.message));
+    row[COLUMNS - 1] = spi::arg(problem);
     row
 }
 
-/// `None`: no queue any more, or not as it was made.
+/// `None`: no queue any more.
 pub fn overview_row(oid: Oid) -> Option<Vec<Arg>> {
     // Nobody waits here for whoever has a table to himself, and hides the other queues meanwhile.
-    let queue = match lock::try_for_reading(oid) {
-        true => Some(queue::open(oid).ok()?),
-        false => None,
+    let queue = match lock::try_for_reading(oid).then(|| queue::open(oid)) {
+        Some(Err(Error::HeaderChanged { column, definition, .. })) => {
+            let problem = format!("column \"{column}\" was dropped or changed: it must be {definition}");
+            return Some(row_without_counts(oid, problem));
+        }
+        Some(queue) => Some(queue.ok()?),
+        None => None,
     };
     let processor = processor::find(oid);
     let registered = processor::registered_role(oid);
