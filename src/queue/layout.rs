@@ -75,7 +75,7 @@ const PARTITIONS: &str = "
             JOIN pg_class x ON x.oid = i.indexrelid
             JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
             WHERE i.indrelid = c.oid AND i.indisvalid AND i.indexprs IS NULL
-              AND pg_get_expr(i.indpred, i.indrelid)
+              AND replace(pg_get_expr(i.indpred, i.indrelid), '\"', '')
                   = CASE s.state WHEN 'blocked' THEN '((group_key IS NOT NULL) AND (after IS NULL))'
                                  ELSE '(group_key IS NOT NULL)' END
               AND 0 = ALL (i.indoption::int2[]) AND i.indcollation[0] = 'pg_catalog.\"C\"'::regcollation

@@ -1,6 +1,6 @@
 //! A queue's table: one partition for each state, with just the index that state needs.
 
-use super::{HEADER, STATES, quoted};
+use super::{HEADER, STATES, indexes, quoted};
 use crate::error::{Error, SqlResult};
 use crate::pg::{Oid, catalog, parse, role, spi};
 
@@ -89,7 +89,7 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
     let mut statements =
         vec![format!("CREATE TABLE {partition} PARTITION OF {table} FOR VALUES IN ('{state}') {storage}")];
     if state == "ready" {
-        statements.push(format!("CREATE UNIQUE INDEX ON {partition} (priority, id)"));
+        statements.push(format!("CREATE UNIQUE INDEX ON {partition} USING {}", indexes::identity(state)));
         // Not CHECKs: Postgres reads their text at every statement, and so it does with this one.
         statements.push(format!(
             "CREATE TRIGGER queue_ext_check AFTER INSERT OR UPDATE ON {partition} FOR EACH ROW
@@ -104,38 +104,6 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
              EXECUTE FUNCTION queue.check_moved()"
         ));
     }
-    if let Some(column) = match state {
-        "scheduled" => Some("run_at"),
-        "running" => Some("lease_until"),
-        "failed" | "done" => Some("finished_at"),
-        _ => None,
-    } {
-        statements.push(format!("CREATE INDEX ON {partition} ({column})"));
-    }
-    if state == "blocked" {
-        // Only for jobs that wait for others: who they are, and who waits for a job.
-        statements.push(format!("CREATE INDEX ON {partition} (id) WHERE after IS NOT NULL"));
-        statements.push(format!(
-            "CREATE INDEX ON {partition} USING gin (after) WITH (fastupdate = off) WHERE after IS NOT NULL"
-        ));
-    }
-    if state == "blocked" {
-        // Only for jobs over the limit of their key: the first of each key, and which keys there are.
-        statements.push(format!(
-            "CREATE INDEX ON {partition} (key, id) WHERE key IS NOT NULL AND group_key IS NULL AND after IS NULL"
-        ));
-    }
-    if state == "running" {
-        // How many with a key are leased.
-        statements.push(format!("CREATE INDEX ON {partition} (key) WHERE key IS NOT NULL"));
-    }
-    if state == "failed" || state == "done" {
-        let column = "correlation_id";
-        statements.push(format!("CREATE INDEX ON {partition} ({column}) WHERE {column} IS NOT NULL"));
-    }
-    if state == "done" {
-        statements.push(format!("CREATE INDEX ON {partition} (finished_at) WHERE keep_result IS NOT NULL"));
-    }
     for statement in &statements {
         spi::run(statement, &[], &[]);
     }
@@ -147,19 +115,9 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         let name = quoted(&catalog::relation_name(index).unwrap_or_default());
         spi::run(&format!("ALTER TABLE {partition} REPLICA IDENTITY USING INDEX {name}"), &[], &[]);
     }
-    // Where the jobs of a group are. Without a group a row has no entry.
-    let columns = match state {
-        "ready" | "blocked" => ", id",
-        "scheduled" => ", attempt",
-        "running" | "failed" => "",
-        _ => return,
-    };
-    // A blocked job that waits for others by their ids is not one that waits for its group.
-    let and = if state == "blocked" { " AND after IS NULL" } else { "" };
-    let index = format!(
-        "CREATE INDEX ON {partition} (group_key COLLATE pg_catalog.\"C\"{columns}) WHERE group_key IS NOT NULL{and}"
-    );
-    spi::run(&index, &[], &[]);
+    for definition in indexes::others(state) {
+        spi::run(&format!("CREATE INDEX ON {partition} USING {definition}"), &[], &[]);
+    }
 }
 
 fn comment(table: &str) {

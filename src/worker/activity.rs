@@ -174,6 +174,9 @@ fn problem(
     if queue.options.paused {
         return Some("paused".into());
     }
+    if let Some(broken) = queue::indexes::problem(queue) {
+        return Some(broken);
+    }
     if ready > 0
         && let Some(limit) = crate::limit::problem(queue)
     {
