@@ -17,7 +17,7 @@ CREATE FUNCTION queue.cancel_all(queue regclass, condition text DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cancel_all_wrapper';
 COMMENT ON FUNCTION queue.cancel_all IS
 'cancel for all waiting, leased and running jobs, or for those the boolean condition over the queue''s columns is true for; returns how many. The condition sees what a worker is just running as ready.
-A thousand at a time, within the caller''s transaction; jobs that another session is changing are left. Of the jobs that a worker has claimed together, up to 128 are cancelled.
+A thousand at a time, within the caller''s transaction; jobs that another session is changing are left. One with which it cannot be done, because a constraint of the table refuses it, say, is left and named in a WARNING; with more than a hundred of those the call fails. Of the jobs that a worker has claimed together, up to 128 are cancelled.
 Errors: 42601 not a single expression, 42804 not a boolean one, 42809, 42501. Who: the owner of the queue; the condition runs with the owner''s rights under search_path pg_catalog.';
 
 CREATE FUNCTION queue.reprioritize(queue regclass, id bigint, priority integer)

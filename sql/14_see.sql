@@ -13,7 +13,7 @@ COMMENT ON FUNCTION queue.resubmit IS 'Puts a failed job back among the ready on
 
 CREATE FUNCTION queue.resubmit_all(queue regclass, condition text DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resubmit_all_wrapper';
-COMMENT ON FUNCTION queue.resubmit_all IS 'resubmit for all failed jobs, or for those the boolean condition over the queue''s columns is true for; returns how many. A thousand at a time, within the caller''s transaction; error rows that another session is changing are left. Errors: 42601 not a single expression, 42804 not a boolean one. Who: the owner of the queue.';
+COMMENT ON FUNCTION queue.resubmit_all IS 'resubmit for all failed jobs, or for those the boolean condition over the queue''s columns is true for; returns how many. In batches, and errors and rights, as for cancel_all.';
 
 CREATE FUNCTION queue.cancel(queue regclass, id bigint)
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cancel_wrapper';

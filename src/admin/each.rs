@@ -1,16 +1,14 @@
-//! All jobs of a queue for which a condition is true, in batches: each is one statement over at most
-//! [`BATCH`] rows in the order of their ids, whose memory is given back before the next. Jobs that come onto
-//! the queue meanwhile are not touched: each part is gone through up to the id that was its highest at first.
+//! All jobs of a queue for which a condition is true, in batches: each is one statement over rows in the order
+//! of their ids, whose memory is given back before the next. Jobs that come onto the queue meanwhile are not
+//! touched: each part is gone through up to the id that was its highest at first.
 
-use crate::claim::{self, Taken, floor};
+use super::walk::Walk;
+use crate::claim::{Taken, floor};
 use crate::error::{Error, SqlResult};
-use crate::pg::{Oid, interrupt, parse, role, spi};
+use crate::pg::{Oid, parse, role, spi};
 use crate::queue::statements::{self, Part};
 use crate::queue::{self, Queue};
 use pgrx::pg_sys;
-
-/// Rows a statement.
-pub const BATCH: i64 = 1000;
 
 /// A boolean expression over a queue's columns, and nothing more than that.
 pub struct Condition(String);
@@ -24,6 +22,10 @@ impl Condition {
             return Err(Error::NotOneExpression("condition".into()));
         }
         Ok(Condition(text.into()))
+    }
+
+    pub fn text(&self) -> &str {
+        &self.0
     }
 
     /// Only rows for which this expression of ours is true, too.
@@ -50,10 +52,11 @@ fn last_of(queue: &Queue, part: Part) -> Option<i64> {
 }
 
 /// What is done with jobs taken out of a state.
-type Work<'a> = &'a mut dyn FnMut(&Queue, &'static str, Vec<Taken>) -> SqlResult<()>;
+pub type Work<'a> = &'a mut dyn FnMut(&Queue, &'static str, Vec<Taken>) -> SqlResult<()>;
 
 /// Does `work` with all jobs that can be taken out of these states and for which the condition is true; the
-/// caller must own the queue. Returns how many there were.
+/// caller must own the queue. Those with which it cannot be done are named in a warning. Returns how many
+/// others there were.
 pub fn each(oid: Oid, states: &[&'static str], condition: &Condition, work: Work) -> SqlResult<i64> {
     let queue = queue::open_owned(oid)?.locked()?;
     let all: Vec<Part> = states.iter().flat_map(|state| parts(state)).collect();
@@ -61,26 +64,14 @@ pub fn each(oid: Oid, states: &[&'static str], condition: &Condition, work: Work
     if let Some(part) = all.first() {
         spi::connect(|| check(&queue, *part, condition));
     }
-    let mut count = 0;
+    let mut walk = Walk::new(&queue, condition);
     for part in all {
-        let Some(last) = spi::connect(|| last_of(&queue, part)) else { continue };
-        let mut after = i64::MIN;
-        loop {
-            let done = spi::connect(|| -> SqlResult<usize> {
-                let taken = claim::take_where(&queue, part, &condition.0, after, last, BATCH);
-                after = taken.iter().map(|job| job.id).max().unwrap_or(after);
-                let done = taken.len();
-                work(&queue, part.state, taken)?;
-                Ok(done)
-            })?;
-            if done == 0 {
-                break;
-            }
-            count += done as i64;
-            interrupt::check();
+        if let Some(last) = spi::connect(|| last_of(&queue, part)) {
+            walk.through(part, last, work);
         }
     }
-    Ok(count)
+    walk.complain();
+    Ok(walk.count)
 }
 
 /// Plans the condition's statement.

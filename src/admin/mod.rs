@@ -4,10 +4,12 @@
 //! Every change is a take and a put in one transaction, with the definition locked, like any other. Nobody is
 //! waited for: a job that a worker or client has, or that another admin is changing, is passed over; so two
 //! admins cannot deadlock, and no claim waits longer than for a job it would pass over anyway. (By id, a
-//! scheduled, blocked or failed job that somebody else is changing is waited for: it is one row.)
+//! scheduled, blocked or failed job that somebody else is changing is waited for: it is one row.) Nor does one
+//! job with which the work cannot be done stop the others.
 
 mod each;
 mod transfer;
+mod walk;
 
 use crate::after;
 use crate::claim::{self, Move, Taken};

@@ -8,6 +8,9 @@ use serde::Serialize;
 use std::cell::Cell;
 use std::ptr::NonNull;
 
+/// After lock_timeout.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// An error as it is kept on an error row.
 #[derive(Debug, Clone, Serialize)]
 pub struct Failure {
@@ -50,12 +53,21 @@ impl Failure {
     /// shutdown), not from what was worked on.
     pub fn is_of_the_moment(&self) -> bool {
         self.by_interrupt
+            || self.sqlstate == LOCK_NOT_AVAILABLE
             || ["25", "40", "53", "57", "58"].iter().any(|class| self.sqlstate.starts_with(class))
     }
 
     /// As an error to be raised again.
     pub fn report(&self) -> ErrorReport {
-        ErrorReport::new(PgSqlErrorCode::from(self.code), self.message.clone(), "queue_ext")
+        let report = ErrorReport::new(PgSqlErrorCode::from(self.code), self.message.clone(), "queue_ext");
+        let report = match &self.detail {
+            Some(detail) => report.set_detail(detail.clone()),
+            None => report,
+        };
+        match &self.hint {
+            Some(hint) => report.set_hint(hint.clone()),
+            None => report,
+        }
     }
 
     fn of(caught: &CaughtError) -> Failure {
@@ -199,6 +211,15 @@ pub fn catch<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
 
 /// Runs `work` in a subtransaction: kept if it returns, rolled back if it raises.
 pub fn in_subtransaction<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
+    subtransaction(work, true)
+}
+
+/// Runs `work` in a subtransaction that is rolled back in any case.
+pub fn try_out<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
+    subtransaction(work, false)
+}
+
+fn subtransaction<R>(work: impl FnOnce() -> R, keep: bool) -> Result<R, Failure> {
     // SAFETY: the pattern of every procedural language: begin, then either release or roll back, and
     // put memory context and resource owner back as they were before.
     unsafe {
@@ -208,8 +229,8 @@ pub fn in_subtransaction<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
         pg_sys::CurrentMemoryContext = memory;
         let outcome = catch(work);
         match outcome {
-            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
-            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+            Ok(_) if keep => pg_sys::ReleaseCurrentSubTransaction(),
+            _ => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
         }
         pg_sys::CurrentMemoryContext = memory;
         pg_sys::CurrentResourceOwner = owner;

@@ -59,7 +59,7 @@ SELECT queue.enqueue('plain', '"no object"') AS id \gset
 SELECT sqlstate, message FROM test.fails(format($$SELECT queue.move('plain', %s, 'there')$$, :id));
 ALTER TABLE there ADD CHECK (n < 100);
 INSERT INTO here (n) VALUES (101);
-SELECT sqlstate FROM test.fails($$SELECT queue.move_all('here', 'there')$$);
+SELECT queue.move_all('here', 'there');
 SELECT n, state FROM here ORDER BY id;
 -- The owner of the one queue needs INSERT on the other.
 RESET ROLE;
