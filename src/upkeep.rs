@@ -6,8 +6,9 @@
 //! superuser and must not run anything of a queue's owner.
 //!
 //! A row that cannot be moved (it violates a constraint added with NOT VALID, a trigger of the user's
-//! refuses it) is passed over for a while; all others move.
+//! refuses it, also a deferred one) is passed over for a while; all others move.
 
+mod deferred;
 mod stuck;
 
 use crate::after::look;
@@ -22,7 +23,8 @@ use crate::schedule::tick;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
 use crate::{after, finish, group, history, keys, limit, settings};
-use pgrx::pg_sys::panic::ErrorReportable;
+use deferred::Deferred;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
 use stuck::{Unmovable, complain};
@@ -106,13 +108,14 @@ pub fn step(queue: &Queue) -> Step {
     if queue.passed_over.borrow().until <= time::now() {
         queue.passed_over.take();
     }
+    let deferred = Deferred::of(queue);
     let mut unmovable = Vec::new();
     let mut step = Step::default();
     for kind in 0..WAITING {
-        step.add(keep_up(queue, kind, &Verdicts::new(), &mut unmovable));
+        step.add(keep_up(queue, kind, &Verdicts::new(), &deferred, &mut unmovable));
     }
     // The last: the others may have moved some among them.
-    let more_waiting = free_waiting(queue, &mut step, &mut unmovable);
+    let more_waiting = free_waiting(queue, &mut step, &deferred, &mut unmovable);
     let keys_due = keys::prune(queue).unwrap_or(NEVER);
     step.moved += group::sweep(queue, slot.is_none());
     let (freed, limit_due) = limit::sweep(queue);
@@ -137,12 +140,12 @@ pub fn step(queue: &Queue) -> Step {
 }
 
 /// Moves waiting jobs that need not wait any more. Says whether there are more to look at now.
-fn free_waiting(queue: &Queue, step: &mut Step, unmovable: &mut Vec<Unmovable>) -> bool {
+fn free_waiting(queue: &Queue, step: &mut Step, deferred: &Deferred, unmovable: &mut Vec<Unmovable>) -> bool {
     if queue.passed_over.borrow().ids[WAITING].is_empty() {
         look::try_stuck(queue.oid);
     }
     let looked = look::look(queue);
-    let freed = keep_up(queue, WAITING, &looked.verdicts, unmovable);
+    let freed = keep_up(queue, WAITING, &looked.verdicts, deferred, unmovable);
     if unmovable.iter().any(|row| row.kind == WAITING) {
         look::leave_stuck(queue.oid);
     }
@@ -168,7 +171,13 @@ impl Drop for Unfinished {
 
 /// Moves what is due of one kind, all at once; if that fails, in smaller and smaller parts, until the row
 /// that cannot be moved is alone in one.
-fn keep_up(queue: &Queue, kind: usize, verdicts: &Verdicts, unmovable: &mut Vec<Unmovable>) -> Step {
+fn keep_up(
+    queue: &Queue,
+    kind: usize,
+    verdicts: &Verdicts,
+    deferred: &Deferred,
+    unmovable: &mut Vec<Unmovable>,
+) -> Step {
     if kind == WAITING && verdicts.is_empty() {
         return Step::default();
     }
@@ -190,7 +199,10 @@ fn keep_up(queue: &Queue, kind: usize, verdicts: &Verdicts, unmovable: &mut Vec<
             }
             args
         };
-        match in_subtransaction(|| move_part(queue, KINDS[kind], &args(part), verdicts)) {
+        let taken = Taking::default();
+        let outcome =
+            in_subtransaction(|| move_part(queue, KINDS[kind], &args(part), verdicts, deferred, &taken));
+        match outcome {
             Ok(count) => {
                 moved += count;
                 kept += 1;
@@ -199,12 +211,14 @@ fn keep_up(queue: &Queue, kind: usize, verdicts: &Verdicts, unmovable: &mut Vec<
                 }
                 part = (part * 2).min(STEP);
             }
-            Err(failure) if failure.is_of_the_moment() => Err(failure.report()).unwrap_or_report(),
+            Err(failure) if failure.is_of_the_moment() => failure.raise(),
             Err(failure) => {
                 failures += 1;
+                part = part.min(taken.count.get().unwrap_or(part)).max(1);
                 if part == 1 {
-                    // Locked by somebody in the meantime: that one is not to blame.
-                    let Some(id) = claim::first(queue, KINDS[kind], &args(1)) else { break false };
+                    // If it was not even taken: locked by somebody in the meantime, one is not to blame.
+                    let found = || claim::first(queue, KINDS[kind], &args(1));
+                    let Some(id) = taken.first.get().or_else(found) else { break false };
                     queue.passed_over.borrow_mut().add(kind, id);
                     unmovable.push(Unmovable { id, kind, failure });
                 }
@@ -231,8 +245,24 @@ fn time_of(queue: &Queue, which: Which) -> Option<Micros> {
     }
 }
 
-fn move_part(queue: &Queue, which: Which, args: &[spi::Arg], verdicts: &Verdicts) -> usize {
+/// What was taken of a part that perhaps cannot be moved.
+#[derive(Default)]
+struct Taking {
+    count: Cell<Option<i64>>,
+    first: Cell<Option<i64>>,
+}
+
+fn move_part(
+    queue: &Queue,
+    which: Which,
+    args: &[spi::Arg],
+    verdicts: &Verdicts,
+    deferred: &Deferred,
+    taking: &Taking,
+) -> usize {
     let mut taken = claim::take(queue, which, args);
+    taking.count.set(Some(taken.len() as i64));
+    taking.first.set(taken.first().map(|job| job.id));
     if which == Which::Waiting {
         let failed = |job: &Taken| verdicts.get(&job.id).copied().flatten();
         taken.iter_mut().filter(|job| failed(job).is_none()).for_each(|job| *job = after::freed(queue, job));
@@ -252,6 +282,9 @@ fn move_part(queue: &Queue, which: Which, args: &[spi::Arg], verdicts: &Verdicts
         _ => Vec::new(),
     };
     finish::put(queue, moves);
+    if !taken.is_empty() {
+        deferred.check();
+    }
     taken.len()
 }
 

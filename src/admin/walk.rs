@@ -140,9 +140,9 @@ impl<'a> Walk<'a> {
         work: Work,
     ) {
         let is_many = self.passed_over.len() >= MOST_PASSED_OVER;
-        let (Some(range), Some(mut bad)) = (failed, taken) else { raise(failure) };
+        let (Some(range), Some(mut bad)) = (failed, taken) else { failure.raise() };
         if failure.is_of_the_moment() || is_many {
-            raise(failure);
+            failure.raise();
         }
         let mut latest = failure;
         // So many of its rows can be done, so many cannot.
@@ -152,7 +152,7 @@ impl<'a> Walk<'a> {
             let taken = Cell::new(None);
             match try_out(|| self.batch(part, Range { most, ..range }, work, &taken)) {
                 Ok(_) => good = most,
-                Err(failure) if failure.is_of_the_moment() => raise(failure),
+                Err(failure) if failure.is_of_the_moment() => failure.raise(),
                 Err(failure) => {
                     bad = taken.get().unwrap_or(bad);
                     (too_many, latest) = (most, failure);
@@ -186,8 +186,4 @@ impl<'a> Walk<'a> {
         }
         .report(PgLogLevel::WARNING);
     }
-}
-
-fn raise(failure: Failure) -> ! {
-    Err(failure.report()).unwrap_or_report()
 }

@@ -2,7 +2,7 @@
 
 use pgrx::PgTryBuilder;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
 use serde::Serialize;
 use std::cell::Cell;
@@ -68,6 +68,10 @@ impl Failure {
             Some(hint) => report.set_hint(hint.clone()),
             None => report,
         }
+    }
+
+    pub fn raise(&self) -> ! {
+        Err(self.report()).unwrap_or_report()
     }
 
     fn of(caught: &CaughtError) -> Failure {

@@ -8,7 +8,7 @@ use crate::pg::json::Kind;
 use crate::pg::spi::{self, Rows};
 use crate::pg::{Oid, catalog};
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 const LOAD: &str = "
@@ -105,6 +105,7 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
             has_schedules: spi::run_kept(HAS_SCHEDULES, &types, &args).get(0, 1).unwrap_or(false),
             layout: Layout::of(oid, row_type),
             parts: (0..partitions.len()).filter_map(|row| partitions.get(row, 1)).chain([sequence]).collect(),
+            deferred: OnceCell::new(),
             passed_over: RefCell::default(),
             plans: RefCell::new(HashMap::new()),
             enqueue_plans: RefCell::new(HashMap::new()),

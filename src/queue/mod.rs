@@ -19,7 +19,7 @@ use crate::upkeep::PassedOver;
 use layout::Layout;
 use options::Options;
 use pgrx::pg_sys;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -94,6 +94,8 @@ pub struct Queue {
     pub layout: Option<Layout>,
     /// The partitions and the sequence: a change of one of them is a change of the queue.
     parts: Vec<Oid>,
+    /// The statement that checks what is deferred of it, if anything may be; once it is known.
+    pub deferred: OnceCell<Option<String>>,
     /// What upkeep could not move.
     pub passed_over: RefCell<PassedOver>,
     plans: RefCell<HashMap<String, Rc<Plan>>>,
