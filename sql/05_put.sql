@@ -53,13 +53,16 @@ CREATE FUNCTION queue.before_change()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'before_change';
 COMMENT ON FUNCTION queue.before_change IS 'Statement trigger of every queue: when the transaction commits, claims look where its rows may be, and a worker is woken';
 
-CREATE FUNCTION queue.needs_check(id bigint, run_at timestamptz, priority smallint, max_attempts integer, key text, after bigint[], group_key text, correlation_id text)
+CREATE FUNCTION queue.needs_check(
+    id bigint, run_at timestamptz, priority smallint, max_attempts integer, key text, after bigint[], group_key text,
+    correlation_id text, after_failure text, attempt integer, lease_until timestamptz, errors jsonb, result jsonb,
+    finished_at timestamptz)
 RETURNS boolean LANGUAGE c STABLE PARALLEL SAFE COST 1 AS 'MODULE_PATHNAME', 'needs_check';
 COMMENT ON FUNCTION queue.needs_check IS 'The condition of the row trigger of every queue: is a ready row one for queue.check_ready?';
 
 CREATE FUNCTION queue.check_ready()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'check_ready';
-COMMENT ON FUNCTION queue.check_ready IS 'Row trigger of every queue: a plain INSERT or COPY with a future run_at is put among the scheduled jobs before anyone sees it; a priority, max_attempts, key, group_key or correlation_id out of range is refused (22023), and a job with a key is coalesced as the queue''s on_conflict says';
+COMMENT ON FUNCTION queue.check_ready IS 'Row trigger of every queue: a plain INSERT or COPY with a future run_at is put among the scheduled jobs before anyone sees it; a priority, max_attempts, key, group_key, correlation_id or after_failure out of range is refused (22023), and so is, from others than the owner, who restores a dump, a value for what only queue_ext sets: attempt, lease_until, errors, result, finished_at (42501); a job with a key is coalesced as the queue''s on_conflict says, and one with after waits';
 
 CREATE FUNCTION queue.check_moved()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'check_moved';

@@ -173,6 +173,11 @@ pub enum Error {
     TriggerUse(String),
     /// A row inserted by hand in another state than ready; the queue's name.
     ForeignState(String),
+    /// A row inserted by hand with a value that only the extension sets.
+    ForeignValue {
+        queue: String,
+        column: &'static str,
+    },
     /// A topic or a pattern of topics that cannot be; `what` is it.
     BadTopic {
         what: &'static str,
@@ -453,6 +458,11 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("jobs are enqueued on \"{queue}\" in no other state than ready"),
                 Some("Leave the column state to its default; for a later start set run_at.".into()),
+            ),
+            Error::ForeignValue { queue, column } => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("column \"{column}\" of queue \"{queue}\" is set by queue_ext only"),
+                Some("Leave it to its default. Only the owner may set it, to restore a dump.".into()),
             ),
             Error::TriggerUse(text) => (
                 Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,

@@ -7,13 +7,16 @@ use crate::pg::entry::Call;
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{self, Event, Firing};
 use crate::pg::{Datum, Oid, array, catalog, role, spi};
-use crate::queue::limits::{MOST_KEY_BYTES, check_interval, check_key, check_max_attempts, check_priority};
+use crate::queue::limits::{
+    MOST_KEY_BYTES, check_after_failure, check_interval, check_key, check_max_attempts, check_priority,
+};
 use crate::queue::{Queue, statements};
 use crate::{after, correlation, group, limit, queue, raw_function, run, wake};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ffi::CStr;
 
 raw_function!(before_change, note_change);
 raw_function!(needs_check, needs_check_row);
@@ -78,7 +81,12 @@ fn queue_of(table: Oid) -> Option<Oid> {
     root
 }
 
-/// `queue.needs_check`: is this ready row one for `check_ready`? One function instead of four comparisons,
+/// The columns that no plain INSERT has a value for, but one that restores a dump: from their place among the
+/// arguments of `needs_check` on. Before them is `attempt`, which is 1.
+const OURS: [&CStr; 4] = [c"lease_until", c"errors", c"result", c"finished_at"];
+const FIRST_OF_OURS: usize = 10;
+
+/// `queue.needs_check`: is this ready row one for `check_ready`? One function instead of many comparisons,
 /// since Postgres reads the text of a WHEN clause at every statement.
 fn needs_check_row(call: &Call) -> SqlResult<Datum> {
     let of_old_id = call.datum(0).is_some_and(|id| (id.value() as i64) < EXPECTED.get());
@@ -90,11 +98,15 @@ fn needs_check_row(call: &Call) -> SqlResult<Datum> {
     let is_bad = !(0..=9).contains(&priority)
         || check_max_attempts(Some(max_attempts)).is_err()
         || (6..=7).any(too_long);
-    Ok(Datum::from(of_old_id || later || is_bad || is_special))
+    let attempt = call.datum(FIRST_OF_OURS - 1).map_or(1, |value| value.value() as i32);
+    let is_ours = attempt != 1
+        || call.datum(8).is_some()
+        || (0..OURS.len()).any(|place| call.datum(FIRST_OF_OURS + place).is_some());
+    Ok(Datum::from(of_old_id || later || is_bad || is_special || is_ours))
 }
 
-/// `queue.check_ready`: for a ready row that is out of range, whose id was chosen, whose time has not come,
-/// or that waits for others. A row cannot be
+/// `queue.check_ready`: for a ready row that is out of range, whose id was chosen, that has a value of ours, whose
+/// time has not come, or that waits for others. A row cannot be
 /// routed to another partition by a BEFORE trigger; moved here, in the same statement, nobody else ever
 /// sees it as ready, and INSERT … RETURNING still returns it.
 fn check_ready_row(call: &Call) -> SqlResult<Datum> {
@@ -110,7 +122,9 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         check_priority(priority)?;
         check_max_attempts(firing.new_column(c"max_attempts"))?;
         check_texts(&firing)?;
+        check_after_failure(firing.new_column::<String>(c"after_failure").as_deref())?;
         let queue = queue::open(oid)?;
+        check_ours(&queue, &firing)?;
         let mut keys = floor::NONE;
         floor::include(&mut keys, priority.unwrap_or(0), firing.new_column(c"id").unwrap_or(floor::BOTTOM));
         wake::enqueued(oid, &keys);
@@ -159,6 +173,21 @@ fn check_texts(firing: &Firing) -> Result<(), Error> {
     check_key("group_key", firing.new_column::<String>(c"group_key").as_deref())?;
     check_key("correlation_id", firing.new_column::<String>(c"correlation_id").as_deref())?;
     Ok(())
+}
+
+/// What only the extension sets: who may insert is not to make up the past of a job, or an attempt that never
+/// fails for the last time.
+fn check_ours(queue: &Queue, firing: &Firing) -> Result<(), Error> {
+    let is_exempt = || claim::may_choose_state(queue.oid) || catalog::acts_for(queue.owner);
+    if firing.event() != Event::Insert || is_exempt() {
+        return Ok(());
+    }
+    let first = (firing.new_column(c"attempt") != Some(1)).then_some(c"attempt");
+    let filled = || OURS.into_iter().find(|column| firing.new_datum(column).is_some());
+    match first.or_else(filled).and_then(|column| column.to_str().ok()) {
+        Some(column) => Err(Error::ForeignValue { queue: queue.name.clone(), column }),
+        None => Ok(()),
+    }
 }
 
 /// The row that was just inserted, if it has a key.

@@ -94,7 +94,8 @@ fn create_partition(parent: Oid, schema: &str, name: &str, table: &str, state: &
         statements.push(format!(
             "CREATE TRIGGER queue_ext_check AFTER INSERT OR UPDATE ON {partition} FOR EACH ROW
              WHEN (queue.needs_check(new.id, new.run_at, new.priority, new.max_attempts, new.key, new.after,
-                                     new.group_key, new.correlation_id))
+                                     new.group_key, new.correlation_id, new.after_failure, new.attempt,
+                                     new.lease_until, new.errors, new.result, new.finished_at))
              EXECUTE FUNCTION queue.check_ready()"
         ));
     } else {

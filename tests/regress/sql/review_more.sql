@@ -15,9 +15,9 @@ SELECT * FROM test.tries(
     $$SELECT queue.ack('header', 1, 1)$$,
     $$SELECT queue.status('header', 1)$$);
 ALTER TABLE header ALTER COLUMN topic TYPE text;
-ALTER TABLE header ALTER COLUMN attempt TYPE bigint;
+ALTER TABLE header ALTER COLUMN enqueued_at TYPE timestamp;
 SELECT sqlstate, message FROM test.fails($$SELECT queue.pop('header')$$);
-ALTER TABLE header ALTER COLUMN attempt TYPE integer;
+ALTER TABLE header ALTER COLUMN enqueued_at TYPE timestamptz;
 ALTER TABLE header RENAME COLUMN payload TO content;
 SELECT sqlstate, message FROM test.fails($$SELECT queue.pop('header')$$);
 -- The other queues are shown all the same.
