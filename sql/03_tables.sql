@@ -1,5 +1,5 @@
 -- What the extension remembers about queues. Not for direct use: the functions guard it and the
--- views show it. All four are carried by pg_dump; regclass and regrole dump as names.
+-- views show it. All but crash_marks are carried by pg_dump; regclass and regrole dump as names.
 CREATE TABLE queue.queues (
     queue          regclass PRIMARY KEY,
     max_attempts   integer  NOT NULL CHECK (max_attempts BETWEEN 1 AND 10000),

@@ -33,7 +33,7 @@ Errors: 42809 not a queue, 22023 out of range, 42501 not the owner. Who: the own
 CREATE FUNCTION queue.drop_queue(queue regclass, force boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'drop_queue_wrapper';
 COMMENT ON FUNCTION queue.drop_queue IS
-'Drops a queue with all its jobs. Refused (55006) while jobs are running or leased, and (2BP01) while tables are attached to it or processors feed it (then_queue), unless force is true: then running jobs are lost, the attached triggers are removed, such processors do not run any more, and what depends on the table (its processor, views) is dropped too. Who: the owner of the queue.';
+'Drops a queue with all its jobs. Waits for batches under way. Refused (55006) while jobs are leased, and (2BP01) while tables are attached to it or processors feed it (then_queue), unless force is true: then leased jobs are lost, the attached triggers are removed, such processors do not run any more, and what depends on the table (its processor, views) is dropped too. Who: the owner of the queue.';
 
 CREATE FUNCTION queue.pause(queue regclass)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pause_wrapper';

@@ -2,7 +2,7 @@
 CREATE FUNCTION queue.dequeue(queue regclass, max_jobs integer DEFAULT 1, lease interval DEFAULT NULL)
 RETURNS SETOF queue.job LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'dequeue';
 COMMENT ON FUNCTION queue.dequeue IS
-'Lends up to max_jobs jobs (default 1) to the caller, most urgent first, for lease (default: the queue''s). Commit, do the work, then ack with the id and the attempt; a lease that runs out returns the job. Nothing while the queue is paused. Errors: 42809, 22023, 42501. Who: SELECT and DELETE on the queue.';
+'Lends up to max_jobs jobs (default 1) to the caller, most urgent first, for lease (default: the queue''s). Commit, do the work, then ack with the id and the attempt; a lease that runs out returns the job. Nothing while the queue is paused. Errors: 42809, 22023, 42501, 0A000 at REPEATABLE READ or above of a queue with a limit. Who: SELECT and DELETE on the queue.';
 
 CREATE FUNCTION queue.dequeue_as(queue anyelement, max_jobs integer DEFAULT 1, lease interval DEFAULT NULL)
 RETURNS SETOF anyelement LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'dequeue_as';
@@ -31,7 +31,7 @@ COMMENT ON FUNCTION queue.extend_lease IS 'The lease now ends so long after now 
 
 CREATE FUNCTION queue.pop(queue regclass, max_jobs integer DEFAULT 1)
 RETURNS SETOF queue.job LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pop';
-COMMENT ON FUNCTION queue.pop IS 'Removes up to max_jobs jobs (default 1) and returns them: done when the caller commits, back on the queue if it rolls back. Errors: 42809, 22023, 42501. Who: SELECT and DELETE on the queue.';
+COMMENT ON FUNCTION queue.pop IS 'Removes up to max_jobs jobs (default 1) and returns them: done when the caller commits, back on the queue if it rolls back. Errors: 42809, 22023, 42501, 0A000 at REPEATABLE READ or above of a job that coalesces or a queue with a limit. Who: SELECT and DELETE on the queue.';
 
 CREATE FUNCTION queue.pop_as(queue anyelement, max_jobs integer DEFAULT 1)
 RETURNS SETOF anyelement LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pop_as';

@@ -5,11 +5,11 @@ COMMENT ON FUNCTION queue.status IS 'The state of a job: ready, scheduled, block
 
 CREATE FUNCTION queue.result(queue regclass, id bigint)
 RETURNS jsonb LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'result_wrapper';
-COMMENT ON FUNCTION queue.result IS 'What the processor returned for a finished job; null when it is not finished or the queue keeps no done jobs. Errors and rights as for status.';
+COMMENT ON FUNCTION queue.result IS 'What the processor returned for a job that is done; null when it returned nothing, the job is not done, or it is not kept: it is kept for keep_done or, where the queue keeps no done jobs, for queue_ext.keep_results if it was enqueued with keep_result or by queue.call. Errors and rights as for status.';
 
 CREATE FUNCTION queue.resubmit(queue regclass, id bigint)
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resubmit_wrapper';
-COMMENT ON FUNCTION queue.resubmit IS 'Puts a failed job back among the ready ones, with as many further attempts as a new job has. False when it is not failed. Who: the owner of the queue.';
+COMMENT ON FUNCTION queue.resubmit IS 'Puts a failed job back among the ready ones, with as many further attempts as a new job has; or among the blocked ones, if jobs that it was to wait for (after) have not ended. False when it is not failed. Errors: 42809, 22004, 22023 an id this queue never issued, 54000 its attempt is the last that can be counted, 42501. Who: the owner of the queue.';
 
 CREATE FUNCTION queue.resubmit_all(queue regclass, condition text DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resubmit_all_wrapper';
@@ -17,7 +17,7 @@ COMMENT ON FUNCTION queue.resubmit_all IS 'resubmit for all failed jobs, or for 
 
 CREATE FUNCTION queue.cancel(queue regclass, id bigint)
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'cancel_wrapper';
-COMMENT ON FUNCTION queue.cancel IS 'A waiting or leased job becomes an error row (57014) at once; one that a worker runs is interrupted and then becomes one. It is not tried again unless resubmitted. False when there is nothing to cancel. Who: the owner of the queue.';
+COMMENT ON FUNCTION queue.cancel IS 'A waiting or leased job becomes an error row (57014) at once; one that a worker runs is interrupted and then becomes one. It is not tried again unless resubmitted. False when there is nothing to cancel. Errors: 42809, 22004, 22023 an id this queue never issued, 42501. Who: the owner of the queue.';
 
 CREATE FUNCTION queue.overview_rows(
     OUT queue regclass, OUT processor text, OUT role regrole, OUT paused boolean,
@@ -33,9 +33,9 @@ COMMENT ON COLUMN queue.overview.queue IS 'The queue';
 COMMENT ON COLUMN queue.overview.processor IS 'The registered processor, if any';
 COMMENT ON COLUMN queue.overview.role IS 'The role it runs as';
 COMMENT ON COLUMN queue.overview.paused IS 'True between pause and resume';
-COMMENT ON COLUMN queue.overview.ready IS 'Jobs that may start now; includes those a worker is just processing, which leave when it commits';
+COMMENT ON COLUMN queue.overview.ready IS 'Jobs whose time has come; includes those a worker is just processing, which leave when it commits, and those that their group or a limit holds back';
 COMMENT ON COLUMN queue.overview.scheduled IS 'Jobs waiting for their time, retries included';
-COMMENT ON COLUMN queue.overview.blocked IS 'Jobs waiting for another job';
+COMMENT ON COLUMN queue.overview.blocked IS 'Jobs waiting for others to end: those they come after, those of their group, or those of their key (max_running_per_key)';
 COMMENT ON COLUMN queue.overview.running IS 'Jobs leased to clients outside';
 COMMENT ON COLUMN queue.overview.failed IS 'Error rows';
 COMMENT ON COLUMN queue.overview.done IS 'Finished jobs that are kept';
