@@ -5,7 +5,7 @@ CREATE PROCEDURE queue.wait_for(
 COMMENT ON PROCEDURE queue.wait_for IS
 'Waits until the job has ended and returns its result. A job that waits for its retry has not ended. One that has become an error row: its last error is raised, with its own SQLSTATE, message, detail and hint. One that is gone returns null: unless the queue keeps done jobs, or the job was enqueued with keep_result, a job that is done cannot be told from one that was removed.
 timeout (30 s): 55000 is raised then; the job goes on, as it does if the wait is cancelled. Holds no snapshot while it waits.
-Errors: 25001 inside a transaction block, 42809, 22023 an id this queue never issued, 42501, 55000, and the job''s own. Who: SELECT on the queue.';
+Errors: 25001 inside a transaction block, 42809, 22023 an id this queue never issued, 42501, also where row security hides the job from the caller, 55000, and the job''s own. Who: SELECT on the queue.';
 
 CREATE PROCEDURE queue.call(
     queue regclass, payload jsonb DEFAULT '{}', timeout interval DEFAULT '30 s', INOUT result jsonb DEFAULT NULL,

@@ -155,6 +155,12 @@ pub enum Error {
         seconds: f64,
         problem: Option<String>,
     },
+    /// Row security hides a job from who wants to wait for its end.
+    JobHidden {
+        queue: String,
+        id: i64,
+        role: String,
+    },
     /// A pipeline would come back to where it began; the queues on the way.
     PipelineLoop {
         queue: String,
@@ -434,6 +440,11 @@ impl From<Error> for ErrorReport {
                     None => report,
                 };
             }
+            Error::JobHidden { queue, id, role } => (
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("row security of queue \"{queue}\" hides job {id} from role \"{role}\", which therefore cannot wait for its end"),
+                Some("The role needs a policy for SELECT that shows the job in every state, done and failed included.".into()),
+            ),
             Error::PipelineLoop { queue, way } => (
                 Code::ERRCODE_INVALID_OBJECT_DEFINITION,
                 format!("what queue \"{queue}\" feeds would come back to it: {way}"),

@@ -191,6 +191,11 @@ pub fn any_above(queue: &Queue) -> String {
     format!("SELECT {}", STATES.map(of).join(" OR "))
 }
 
+/// An expression: is there a done job with this id?
+pub fn is_done(queue: &Queue, id: &str) -> String {
+    format!("(SELECT 1 FROM {} AS c WHERE {} LIMIT 1) IS NOT NULL", queue.table, by_id("c", "done", id))
+}
+
 /// Puts a row back: the one $1, in state $3 and with time $4, with what `mode` takes from the row $2.
 pub fn combine(queue: &Queue, mode: OnConflict) -> String {
     let (payload, column): (&str, fn(String) -> String) = match mode {

@@ -1,12 +1,12 @@
 //! `CALL queue.call`: enqueue, commit, wait, and take the result.
 
-use super::{End, until_ended};
+use super::{End, hidden, read, until_ended};
 use crate::claim;
 use crate::enqueue::{Header, More, payload};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;
 use crate::pg::time::{self, interval_micros};
-use crate::pg::{Datum, Oid, array, catalog, spi};
+use crate::pg::{Datum, Oid, array, catalog, spi, xact};
 use crate::queue;
 use crate::queue::limits::{check_interval, check_key, check_max_attempts, check_priority};
 use crate::queue::statements::Which;
@@ -39,6 +39,7 @@ fn call_and_wait(call: &Call) -> SqlResult<Datum> {
     let end = spi::connect_nonatomic(|| -> SqlResult<End> {
         queue::open(oid)?.require(catalog::SELECT | catalog::INSERT, "SELECT and INSERT")?;
         let ids = payload::insert(oid, &[payload], &header)?;
+        spi::connect(|| require_sight(oid, ids[0]))?;
         spi::commit();
         let end = until_ended(oid, ids[0], timeout)?;
         if let End::Done(_) = end {
@@ -51,6 +52,17 @@ fn call_and_wait(call: &Call) -> SqlResult<Datum> {
         End::Gone => Ok(call.record(&[None])),
         End::Failed(error) => error.raise(),
     }
+}
+
+/// Raises, and takes back the job, if the caller does not see what he has just enqueued: as INSERT … RETURNING
+/// does.
+fn require_sight(oid: Oid, id: i64) -> SqlResult<()> {
+    if !catalog::row_security_applies(oid) {
+        return Ok(());
+    }
+    xact::next_command();
+    let queue = queue::open(oid)?;
+    if read(&queue, id).is_empty() { Err(hidden(&queue, id).into()) } else { Ok(()) }
 }
 
 /// Removes the caller's own job, whose result has arrived, where the queue keeps no done jobs. It was

@@ -15,7 +15,7 @@ use crate::pg::failure;
 use crate::pg::raise::Raised;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, catalog, interrupt, latch, role, shmem, spi};
-use crate::queue::{self, Queue};
+use crate::queue::{self, Queue, statements};
 use crate::run::processor;
 use crate::worker::activity;
 use crate::worker::ending::AwaitingEnd;
@@ -78,6 +78,10 @@ fn look(oid: Oid, id: i64) -> SqlResult<Option<End>> {
     let rows = read(&queue, id);
     if rows.is_empty() {
         history::check_issued(&queue, id)?;
+        // Looked at again, since it may have come after the first look.
+        if is_hidden(&queue, id) {
+            return Err(hidden(&queue, id).into());
+        }
         return Ok(Some(End::Gone));
     }
     let text = |column| rows.get::<String>(0, column);
@@ -121,6 +125,28 @@ fn read(queue: &Queue, id: i64) -> spi::Rows {
     } else {
         role::as_restricted(queue.owner, work)
     }
+}
+
+/// Is the job there, but not for the caller to see?
+fn is_hidden(queue: &Queue, id: i64) -> bool {
+    catalog::row_security_applies(queue.oid)
+        && exists(queue, id)
+        && read(queue, id).is_empty()
+        && exists(queue, id)
+}
+
+fn exists(queue: &Queue, id: i64) -> bool {
+    let sql = format!("SELECT {} OR {}", statements::exists(queue, "$1"), statements::is_done(queue, "$1"));
+    let look = || {
+        let _order = role::Planner::by_index();
+        queue.plan(sql, &[pg_sys::INT8OID]).execute(&[spi::arg(id)])
+    };
+    role::as_restricted(queue.owner, look).get(0, 1).unwrap_or(false)
+}
+
+/// To a caller who saw nothing, a hidden job would look like one that has ended.
+fn hidden(queue: &Queue, id: i64) -> Error {
+    Error::JobHidden { queue: queue.name.clone(), id, role: catalog::role_name(catalog::current_user()) }
 }
 
 fn not_ended(oid: Oid, id: i64, timeout: Micros) -> Error {
