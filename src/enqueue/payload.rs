@@ -226,7 +226,7 @@ pub fn check_payload(queue: &Queue, payload: Datum) -> Result<(), Error> {
 }
 
 /// The queue's own columns that this payload has a field for.
-fn filled(queue: &Queue, payload: Datum) -> impl Iterator<Item = &Column> {
+pub fn filled(queue: &Queue, payload: Datum) -> impl Iterator<Item = &Column> {
     queue.settable().filter(move |column| array::has_field(payload, &column.name))
 }
 

@@ -20,7 +20,7 @@ pub mod cron;
 pub mod tick;
 mod view;
 
-use crate::enqueue::payload;
+use crate::enqueue::{columns, payload};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;
 use crate::pg::failure::in_subtransaction;
@@ -128,6 +128,7 @@ fn schedule_jobs(call: &Call) -> SqlResult<Datum> {
             return Err(Error::ScheduleRowSecurity { queue: queue.name.clone(), role }.into());
         }
         payload::check_payload(&queue, payload)?;
+        columns::check(&queue, payload);
         let entry = [
             spi::arg(name.as_str()),
             spi::arg(oid),

@@ -62,6 +62,17 @@ SELECT count(*) FROM queue.schedules;
 SET queue_ext.max_payload = '1kB';
 SELECT test.code($$SELECT queue.schedule('s', '* * * * *', 'q', jsonb_build_object('x', repeat('x', 2000)))$$);
 RESET queue_ext.max_payload;
+-- A payload that the queue's columns do not take: what enqueue says.
+SELECT queue.create_queue('columns', 'n int, at date, short varchar(3), amount numeric(4,2), small int CHECK (small < 10)');
+SELECT p AS payload, enqueued.sqlstate, scheduled.message, scheduled.message = enqueued.message AS same
+FROM unnest(ARRAY['{"n": "x"}', '{"at": "2025-02-30"}', '{"short": "long"}', '{"n": 5000000000}', '{"amount": 100}', '{"n": 1, "at": "noon"}']::jsonb[]) p,
+    test.fails(format('SELECT queue.enqueue(''columns'', %L)', p)) enqueued,
+    test.fails(format('SELECT queue.schedule(''s'', ''* * * * *'', ''columns'', %L)', p)) scheduled;
+SELECT count(*) FROM queue.schedules;
+-- What else is wrong with the row shows at the tick.
+SELECT test.code(format('SELECT queue.schedule(''s'', ''* * * * *'', %L, %L)', q, p))
+FROM (VALUES ('columns', '{"n": 7, "at": "2025-02-28", "short": "abc", "amount": null, "other": "x"}'), ('columns', '{"small": 10}'), ('typed', '{}')) AS v (q, p);
+SELECT queue.drop_queue('columns');
 -- A time that is none, for the clock of tests.
 SET queue_ext.test_clock = 'noon';
 SELECT test.code($$SELECT queue.schedule('s', '* * * * *', 'q')$$);
