@@ -122,6 +122,38 @@ fn next_of(queue: &Queue, looker: &mut Looker, group: &Name, directly: bool) -> 
     None
 }
 
+/// Takes the first job of each of these groups that is free, if it is blocked, until there are so many. Must be
+/// called inside `spi::connect`; the jobs are to be put by the caller.
+pub fn take_first_of(queue: &Queue, groups: impl Iterator<Item = Vec<u8>>, most: i64) -> Vec<Taken> {
+    xact::next_command();
+    let Some(tables) = gate::open_tables(queue) else { return Vec::new() };
+    let mut taken = Vec::new();
+    {
+        let mut looker = Looker::of(&tables);
+        for group in groups {
+            if taken.len() as i64 >= most || !released::may_lock() {
+                break;
+            }
+            let number = number_of(queue.oid, &group);
+            if !released::lock(queue.oid, number) {
+                // At work: its end makes the next one ready.
+                continue;
+            }
+            looker.renew();
+            let group = Name::of(group);
+            let is_held = gate::is_held(queue, &mut looker, &group);
+            let first =
+                (!is_held).then(|| next_of(queue, &mut looker, &group, tables.allow_direct_deletion()));
+            match first.flatten() {
+                Some(job) => taken.push(job),
+                None => released::unlock(number),
+            }
+        }
+    }
+    xact::next_command();
+    taken
+}
+
 /// The jobs are gone with the caller's transaction.
 pub fn gone(queue: &Queue, jobs: &[Taken]) {
     ended(queue, jobs.iter().map(|job| (job, false)));

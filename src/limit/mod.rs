@@ -27,7 +27,8 @@
 //! blocked, or after a claim that found no room.
 //!
 //! A blocked row is ours if it has a key, no group and no `after`. A job in a group that is over the limit of
-//! its key waits as a blocked job of its group, with those behind it; the sweep of groups looks after it.
+//! its key waits as a blocked job of its group, with those behind it. `ended` brings back the first jobs of
+//! some groups with the key, too (`grouped`); the sweep of groups looks after the rest.
 //!
 //! # Locks and crashes
 //!
@@ -36,6 +37,7 @@
 //! their transaction, however it ends.
 
 pub mod count;
+mod grouped;
 mod look;
 
 use crate::claim::{self, Move, Next, Taken, Use};
@@ -207,13 +209,20 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = &'a Taken>, own: bool
     if queue.options.max_running_per_key.is_none() {
         return;
     }
-    let mut ended: BTreeMap<String, i64> = BTreeMap::new();
-    jobs.filter_map(|job| key_of(queue, job)).for_each(|key| *ended.entry(key).or_default() += 1);
+    // How many of each key, and the group of one of them.
+    let mut ended: BTreeMap<String, (i64, Option<String>)> = BTreeMap::new();
+    for job in jobs {
+        let Some(key) = key_of(queue, job) else { continue };
+        let (count, group) = ended.entry(key).or_default();
+        *count += 1;
+        *group = row::named_column(job.row, c"group_key");
+    }
     if ended.is_empty() || none_blocked(queue) {
         return;
     }
-    for (key, count) in ended {
+    for (key, (count, group)) in ended {
         bring_back(queue, &key, count);
+        grouped::bring_back(queue, &key, count, group.as_deref());
     }
 }
 

@@ -18,12 +18,13 @@ pub fn others(state: &str) -> &'static [&'static str] {
             &["btree (run_at)", "btree (group_key COLLATE \"C\", attempt) WHERE (group_key IS NOT NULL)"]
         }
         // Of jobs that wait for others, who they are, and who waits for a job; of those over the limit of their
-        // key, the first of each key, and which keys there are; of those that wait for their group (one that
+        // key, the first of each key, which keys there are, and which groups wait for one; of those that wait for their group (one that
         // waits for others by their ids is none), where they are.
         "blocked" => &[
             "btree (id) WHERE (after IS NOT NULL)",
             "gin (after) WITH (fastupdate='off') WHERE (after IS NOT NULL)",
             "btree (key, id) WHERE ((key IS NOT NULL) AND (group_key IS NULL) AND (after IS NULL))",
+            "btree (key, group_key COLLATE \"C\") WHERE ((key IS NOT NULL) AND (group_key IS NOT NULL) AND (after IS NULL))",
             "btree (group_key COLLATE \"C\", id) WHERE ((group_key IS NOT NULL) AND (after IS NULL))",
         ],
         // How many with a key are leased.
