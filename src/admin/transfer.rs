@@ -6,10 +6,10 @@ use super::{Condition, WAITING, each, take};
 use crate::claim::Taken;
 use crate::enqueue::{Header, More, payload};
 use crate::error::{Error, SqlResult, required};
-use crate::finish;
 use crate::pg::{Datum, Oid, array, catalog, role, row, spi, time};
 use crate::queue::limits::check_movable_state;
 use crate::queue::{self, Queue, STATES, statements};
+use crate::{finish, keys};
 use pgrx::prelude::*;
 
 /// `queue.move`
@@ -50,9 +50,12 @@ fn move_all(
     let condition = Condition::of(condition)?.and("state <> 'blocked' OR after IS NULL");
     let queue = queue::open_owned(oid)?;
     let target = open_target(&queue, target)?;
-    each(oid, &states, &condition, &mut |queue, state, taken| {
+    let gathering = keys::Gathering::begin();
+    let moved = each(oid, &states, &condition, &mut |queue, state, taken| {
         transfer(queue, state, &taken, target).map(drop)
-    })
+    })?;
+    gathering.settle()?;
+    Ok(moved)
 }
 
 /// The other queue, if the caller may put jobs on it.

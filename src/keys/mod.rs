@@ -10,7 +10,10 @@
 //! # Locks
 //!
 //! - Making an entry, and pointing it elsewhere, wait for other enqueuers of the same key, as any unique index
-//!   does. The keys of a statement are settled in order, so that two statements do not deadlock.
+//!   does. Statements and functions of ours that put many jobs settle them in the order of their keys, at their
+//!   end (`gather`), so that two of them do not deadlock. A plain INSERT or COPY of keyed rows settles row by
+//!   row, as they are inserted, and may deadlock with others, as with a unique index; so may several statements
+//!   of a transaction.
 //! - `skip` holds the twin FOR KEY SHARE until its transaction ends: many may, and none waits. The entry is only
 //!   read. `replace`, `debounce` and `merge` take the twin, which waits for those who hold it.
 //! - A claim is an uncommitted DELETE. Twins are locked with SKIP LOCKED, so nobody waits for a run: a twin that
@@ -31,6 +34,7 @@
 mod collect;
 mod ended;
 mod entry;
+mod gather;
 mod prune;
 mod twin;
 pub mod wanted;
@@ -43,6 +47,7 @@ use crate::wake;
 pub use collect::{Collecting, collect};
 pub use ended::{Running, ended, popped, require_fresh_view};
 use entry::{Entry, Lock};
+pub use gather::Gathering;
 pub use prune::{forget_marks, prune};
 
 /// A job just inserted that has a key.
@@ -81,6 +86,7 @@ pub fn settle(queue: &Queue, mut rows: Vec<Keyed>) -> Result<Vec<Merged>, Error>
     if rows.is_empty() {
         return Ok(Vec::new());
     }
+    let Some(mut rows) = gather::gather(queue.oid, rows) else { return Ok(Vec::new()) };
     // Of one key, in the order in which they came.
     rows.sort_by(|a, b| a.key.cmp(&b.key));
     // What this transaction did before is to be seen.

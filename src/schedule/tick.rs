@@ -57,10 +57,12 @@ pub fn fire_due(queue: &Queue) -> Step {
         return step;
     }
     let now = now();
-    let entries = lock_due(queue, now);
+    let mut entries = lock_due(queue, now);
     if entries.is_empty() {
         return step;
     }
+    // Keys are locked in one order everywhere.
+    entries.sort_by(|a, b| a.header.key.cmp(&b.header.key));
     // If this transaction rolls back, they are due again.
     wake::taken(queue.oid, &floor::NONE);
     for entry in &entries {

@@ -16,7 +16,7 @@ use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, array, catalog, role};
 use crate::queue;
 use crate::queue::limits::{OnConflict, check_interval, check_key, check_max_attempts, check_priority};
-use crate::{raw_function, run};
+use crate::{keys, raw_function, run};
 use pgrx::datum::Interval;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -52,6 +52,7 @@ fn fire(call: &Call) -> SqlResult<Datum> {
         if !each_row {
             firing.register_transition_tables();
         }
+        let gathering = keys::Gathering::begin();
         let mut batch = Batch::for_topic(&compiled);
         let mut outcome: SqlResult<()> = Ok(());
         role::as_role(compiled.role, || {
@@ -61,7 +62,8 @@ fn fire(call: &Call) -> SqlResult<Datum> {
                 }
             });
             outcome?;
-            batch.publish()
+            batch.publish()?;
+            gathering.settle()
         })
     })?;
     Ok(call.no_row())
