@@ -171,7 +171,9 @@ pub fn changed_by_hand(queue: Oid) {
 pub fn take_one(queue: &Queue, id: i64) -> Vec<Taken> {
     let taken = claim::take(queue, Which::ReadyJob, &[spi::arg(id)]);
     if !taken.iter().all(|job| limit::admits(queue, job)) {
-        claim::put(queue, &taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+        // Out of the way, if its key has no room: else whoever looks for the first job meets it again.
+        claim::put(queue, &taken.iter().map(|job| limit::freed(queue, job)).collect::<Vec<_>>());
+        wake::sorted(queue.oid);
         return Vec::new();
     }
     let Some(group) = taken.first().and_then(|job| of(queue, job)) else { return taken };

@@ -6,9 +6,8 @@
 //! marked jobs at a time, so the mark is never that of a bystander. If only the worker was terminated
 //! while it ran a marked job, that is a failed attempt like any other: it may have been an admin.
 
-use super::shared::{QueueSlot, Shared};
+use super::shared::{DatabaseSlot, QueueSlot, Shared};
 use crate::claim::{self, Move};
-use crate::finish;
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::Failure;
 use crate::pg::time::{self, Micros};
@@ -17,12 +16,15 @@ use crate::queue::statements::Which;
 use crate::queue::{self, Queue};
 use crate::run::batch::{Observer, Report};
 use crate::run::session::{self, Session, Worker};
+use crate::{finish, limit};
 use pgrx::pg_sys;
 use std::sync::atomic::Ordering::SeqCst;
 
 const SERVER_DIED: &str = "the server went down while this job ran alone";
 const WORKER_DIED: &str = "the worker was terminated while this job ran alone";
 const NEXT: &str = "ORDER BY priority, id LIMIT 1";
+/// Jobs that could not run, looked at one after the other before this worker has a look round.
+const MOST_TRIED: usize = 100;
 
 /// Runs the next job alone. Claims nothing while another worker of the database is doing so. `None`: the
 /// queue is not ours to run.
@@ -48,22 +50,46 @@ pub fn run_one(
         worker_died: database.careful_died.swap(false, SeqCst),
     });
     let outcome = convict(oid, shared.made_at.load(SeqCst), since_start).and_then(|convicted| {
-        let Some(id) = next_job(oid)? else {
-            return Ok(convicted);
-        };
+        let mut report = run_first(database, oid, observer)?;
+        report.failed += convicted.failed;
+        Ok(report)
+    });
+    // One that was met and could not run is none of those that may have caused the crash.
+    if outcome.as_ref().map_or(true, |report| report.claimed > report.returned) {
+        slot.careful_left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok();
+    }
+    database.careful_owner.store(0, SeqCst);
+    outcome.map(Some)
+}
+
+/// Runs the first job that can be had. Others are held back by their groups or the queue's limits, which moves
+/// them out of the way, or a client has them.
+fn run_first(database: &DatabaseSlot, oid: Oid, observer: &mut dyn Observer) -> Result<Report, Failure> {
+    let mut behind = None;
+    for _ in 0..MOST_TRIED {
+        let Some((priority, id)) = next_job(oid, behind)? else { return Ok(Report::default()) };
         database.careful_queue.store(oid.to_u32(), SeqCst);
         database.careful_job.store(id, SeqCst);
         mark(oid, id)?;
-        let mut report = session::run_alone(&Worker, oid, id, observer)?;
+        let report = session::run_alone(&Worker, oid, id, observer)?;
         unmark(oid, id)?;
-        report.failed += convicted.failed;
-        // Claimed by a client in the meantime: look again.
-        report.claimed = report.claimed.max(1);
-        Ok(report)
-    });
-    slot.careful_left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).ok();
-    database.careful_owner.store(0, SeqCst);
-    outcome.map(Some)
+        if report.claimed > 0 {
+            return Ok(report);
+        }
+        if is_full(oid)? {
+            // Whoever makes room tells.
+            return Ok(Report::default());
+        }
+        behind = Some((priority, id));
+    }
+    crate::pg::latch::sleep(Some(100));
+    // There are more to look at.
+    Ok(Report { claimed: 1, returned: 1, ..Report::default() })
+}
+
+/// Does the queue's limit keep all of its jobs from running?
+fn is_full(oid: Oid) -> Result<bool, Failure> {
+    Worker.transaction(|| queue::open(oid).is_ok_and(|queue| limit::problem(&queue).is_some()))
 }
 
 /// The job last marked since the server started.
@@ -103,15 +129,20 @@ fn convict(oid: Oid, made_at: Micros, since_start: Option<Suspect>) -> Result<Re
     })
 }
 
-fn next_job(oid: Oid) -> Result<Option<i64>, Failure> {
+/// Priority and id of the first ready job behind another one.
+fn next_job(oid: Oid, behind: Option<(i32, i64)>) -> Result<Option<(i32, i64)>, Failure> {
+    let (priority, id) = behind.unwrap_or((-1, 0));
     Worker.transaction(|| {
         let queue = queue::open(oid).ok().filter(|queue| !queue.options.paused)?;
-        let sql = format!("SELECT id FROM {} WHERE state = 'ready' {NEXT}", queue.table);
+        let sql = format!(
+            "SELECT priority::integer, id FROM {} WHERE state = 'ready' AND (priority, id) > ($1::smallint, $2) {NEXT}",
+            queue.table
+        );
         let rows = role::as_role(queue.owner, || {
             let _planner = role::Planner::by_index();
-            queue.plan(sql, &[]).execute(&[])
+            queue.plan(sql, &[pg_sys::INT4OID, pg_sys::INT8OID]).execute(&[spi::arg(priority), spi::arg(id)])
         });
-        (!rows.is_empty()).then(|| rows.get(0, 1)).flatten()
+        (!rows.is_empty()).then(|| Some((rows.get(0, 1)?, rows.get(0, 2)?))).flatten()
     })
 }
 

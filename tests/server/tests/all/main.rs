@@ -3,6 +3,7 @@
 mod after;
 mod audit;
 mod balance;
+mod careful;
 mod crash;
 mod culprit;
 mod databases;
