@@ -14,7 +14,7 @@ COMMENT ON FUNCTION queue.unregister_processor IS 'Workers stop taking jobs of t
 
 CREATE PROCEDURE queue.run(queue regclass DEFAULT NULL, max_jobs bigint DEFAULT NULL)
 LANGUAGE c AS 'MODULE_PATHNAME', 'run';
-COMMENT ON PROCEDURE queue.run IS 'Runs what is due in this session, batch by batch, each committed: no worker needed. Without a queue: all queues whose processor the caller registered. max_jobs: stop after so many. Errors: 25001 inside a transaction block, 42704 no processor, or what it feeds is gone, 42883 its function is gone, 0A000 at REPEATABLE READ or above a job that coalesces or a queue with a limit, 42501 registered by another role. Who: the role that registered the processor, as the session''s own user.';
+COMMENT ON PROCEDURE queue.run IS 'Runs what is due in this session, batch by batch, each committed: no worker needed. Without a queue: all queues whose processor the caller registered. max_jobs: stop after so many. Errors: 25001 inside a transaction block, 42704 no processor, or what it feeds is gone, 42883 its function is gone, 0A000 at REPEATABLE READ or above a job that coalesces or a queue with a limit, 42501 registered by another role. Who: the role that registered the processor, as the session''s own user. Where a superuser became that by SET SESSION AUTHORIZATION, processors run in a security-restricted operation, which refuses SET ROLE, temporary tables and deferred triggers (42501).';
 
 CREATE FUNCTION queue.start_workers()
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'start_workers_wrapper';

@@ -26,6 +26,20 @@ pub fn with_rights_of<R>(role: Oid, work: impl FnOnce() -> R) -> R {
     acting_as(role, pg_sys::SECURITY_LOCAL_USERID_CHANGE, work)
 }
 
+/// Runs `work` so that a superuser who took the present role by SET SESSION AUTHORIZATION stays down: code of the
+/// role's own could take that back, also when the transaction commits (deferred triggers, cursors WITH HOLD). So
+/// it is a security-restricted operation, in which Postgres refuses all of these. Else nothing is restricted.
+pub fn kept_down<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: both read globals.
+    let (login, session) = unsafe { (pg_sys::GetAuthenticatedUserId(), pg_sys::GetSessionUserId()) };
+    if login == session {
+        return work();
+    }
+    // SAFETY: reads a global.
+    let user = unsafe { pg_sys::GetUserId() };
+    acting_as(user, pg_sys::SECURITY_RESTRICTED_OPERATION, work)
+}
+
 fn switched<R>(role: Oid, flags: u32, work: impl FnOnce() -> R) -> R {
     acting_as(role, flags, || pinned(work))
 }

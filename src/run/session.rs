@@ -60,7 +60,7 @@ struct Procedure;
 impl Session for Procedure {
     fn transaction<R>(&self, work: impl FnOnce() -> R) -> Result<R, Failure> {
         // A connection of its own, so that its rows are freed now and not when the call ends.
-        let result = spi::connect(work);
+        let result = spi::connect(|| role::kept_down(work));
         catch(spi::commit).map(|()| result)
     }
 }
@@ -267,11 +267,14 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
         let (paused, more_due) = spi::connect(|| -> Result<(bool, bool), Error> {
             let known = queue::open(oid)?.locked()?;
             let paused = known.options.paused;
-            if paused {
-                // Nothing is handed out, but enqueueing goes on.
-                tick::fire_due(&known);
-            }
-            Ok((paused, !paused && upkeep::is_due(&known) && upkeep::step(&known).more))
+            let more = role::kept_down(|| {
+                if paused {
+                    // Nothing is handed out, but enqueueing goes on.
+                    tick::fire_due(&known);
+                }
+                !paused && upkeep::is_due(&known) && upkeep::step(&known).more
+            });
+            Ok((paused, more))
         })?;
         if paused {
             return Ok(claimed);
@@ -293,7 +296,8 @@ fn run_queue(oid: Oid, most: i64) -> SqlResult<i64> {
         // Empty: done, unless a row changed by hand has become due.
         if report.claimed == 0 && !report.more {
             let moved = spi::connect(|| -> Result<usize, Error> {
-                Ok(upkeep::step(&*queue::open(oid)?.locked()?).moved)
+                let queue = queue::open(oid)?.locked()?;
+                Ok(role::kept_down(|| upkeep::step(&queue)).moved)
             })?;
             if moved == 0 {
                 return Ok(claimed);
