@@ -201,7 +201,9 @@ fn problem(
     if set(|d| d.stopped.load(SeqCst)) {
         return Some("workers were stopped by queue.stop_workers".into());
     }
-    if ready > 0 && set(|d| d.out_of_slots.load(SeqCst)) {
+    // Or there is something due that no worker has moved yet.
+    let waits = ready > 0 || slot.is_some_and(|slot| slot.upkeep_wanted.load(SeqCst));
+    if waits && set(|d| d.out_of_slots.load(SeqCst)) {
         return Some("no free worker slot: raise max_worker_processes".into());
     }
     if !database.is_some_and(|d| bgworker::is_alive(d.scheduler_pid.load(SeqCst))) {
@@ -217,7 +219,7 @@ fn problem(
         return Some(format!("waiting for {job}, which runs alone after a crash"));
     }
     let all_taken = shared.is_some_and(|s| s.workers_in_use() >= crate::settings::max_workers());
-    if ready > 0 && slot.active.load(SeqCst) == 0 && all_taken {
+    if waits && slot.active.load(SeqCst) == 0 && all_taken {
         return Some("all workers are taken: raise queue_ext.max_workers".into());
     }
     None

@@ -42,6 +42,39 @@ fn endless_jobs_of_one_role_leave_a_worker_for_another() {
 }
 
 #[test]
+fn who_waits_for_the_endless_jobs_of_others_says_so() {
+    let server = Server::start(NO_POLL);
+    let mut db = server.app("shop");
+    db.run("SELECT pg_advisory_lock(1);\nCREATE ROLE ann LOGIN;\nCREATE SCHEMA ann AUTHORIZATION ann");
+    let mut ann = server.connect_as("ann", "shop");
+    // Each of her queues is to have a worker, and no other role needs one yet.
+    for queue in ["ann.q1", "ann.q2", "ann.q3", "ann.q4"] {
+        ann.run(&format!(
+            "SELECT queue.create_queue('{queue}', 'n int');
+             CREATE FUNCTION ann.work(job {queue}) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog.pg_advisory_xact_lock_shared(1)';
+             SELECT queue.register_processor('{queue}', 'ann.work({queue})');
+             INSERT INTO {queue} (n) VALUES (1)"
+        ));
+        until("a worker runs it", || running(&mut db, queue) == 1);
+    }
+    processed(&mut db, "late", "", "");
+    processed(&mut db, "due", "", "");
+    put(&mut db, "late", 1, 3);
+    db.run("SELECT queue.enqueue('due', '{\"n\": 1}', delay => '1 ms')");
+    for queue in ["late", "due"] {
+        let problem = format!("SELECT problem FROM queue.overview WHERE queue = '{queue}'::regclass");
+        until("the setting is named", || {
+            db.one::<Option<String>>(&problem).as_deref()
+                == Some("all workers are taken: raise queue_ext.max_workers")
+        });
+    }
+    server.configure(&[("queue_ext.max_workers", "5")]);
+    server.reload();
+    until_done(&mut db, "late", 3);
+    until_done(&mut db, "due", 1);
+}
+
+#[test]
 fn a_queue_without_a_processor_starts_no_worker() {
     let server = Server::start(NO_POLL);
     let mut db = server.app("shop");
