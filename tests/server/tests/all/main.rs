@@ -4,6 +4,7 @@ mod after;
 mod audit;
 mod balance;
 mod careful;
+mod carried;
 mod crash;
 mod culprit;
 mod databases;
