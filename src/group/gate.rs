@@ -1,6 +1,7 @@
 //! The gate: which jobs of groups a claim takes, and in which order. See the module's header for why it is
 //! safe.
 
+use super::closing::is_closed;
 use super::released::{self, number_of};
 use crate::claim;
 use crate::pg::group::{Looker, Member, Name, Tables};
@@ -120,6 +121,11 @@ impl<'a> Keeper<'a> {
                 self.list[place].is_closed = true;
             }
             return Some(place);
+        }
+        if is_closed(number) {
+            self.known.insert(number, self.list.len());
+            self.list.push(Group { name: Name::of(group), number, ..Group::default() });
+            return Some(self.list.len() - 1);
         }
         if !released::may_lock() {
             return None;

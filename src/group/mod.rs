@@ -41,6 +41,7 @@
 //! Locks on groups are never waited for, so nobody deadlocks over them. None outlives a crash. A
 //! transaction takes a limited number: with that its claim ends.
 
+pub mod closing;
 pub mod gate;
 pub mod released;
 mod sort;

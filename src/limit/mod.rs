@@ -27,7 +27,7 @@
 //! blocked, or after a claim that found no room.
 //!
 //! A blocked row is ours if it has a key, no group and no `after`. A job in a group that is over the limit of
-//! its key waits as a blocked job of its group, with those behind it. `ended` brings back the first jobs of
+//! its key waits as a blocked job of its group, with those behind it (`group::closing`). `ended` brings back the first jobs of
 //! some groups with the key, too (`grouped`); the sweep of groups looks after the rest.
 //!
 //! # Locks and crashes
@@ -42,6 +42,7 @@ mod look;
 
 use crate::claim::{self, Move, Next, Taken, Use};
 use crate::error::Error;
+use crate::group::closing::Closing;
 use crate::pg::failure::Failure;
 use crate::pg::relation::Open;
 use crate::pg::time::{self, Micros};
@@ -103,16 +104,18 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
     };
     let mut all = Next { taken: Vec::new(), more: false };
     let mut moved = 0;
+    let closing = Closing::begin();
     // Of each key: the rows that say so are written only later.
     let mut so_far = HashMap::new();
     loop {
         let next = claim::next_of_all(queue, most - all.taken.len() as i64, used);
         all.more = next.more;
-        let (fit, over) = split(queue, next.taken, used, &mut so_far);
+        let (fit, mut over) = split(queue, next.taken, used, &mut so_far);
         all.taken.extend(fit);
         if over.is_empty() {
             break;
         }
+        closing.close(queue, if used == Use::Lease { &all.taken } else { &[] }, &mut over);
         block(queue, &over);
         moved += over.len();
         if used == Use::Run {

@@ -38,5 +38,23 @@ SELECT queue.ack('g', id, attempt) FROM g WHERE n = 1;
 TABLE jobs;
 SELECT queue.run_now('g', id) FROM g WHERE n = 2;
 SELECT n FROM queue.pop_as(NULL::g, 10);
+TRUNCATE g;
+
+-- One of a group at a time, also in a call that looks again since some were over the limit of their key.
+INSERT INTO g (n, key, group_key) VALUES (1, NULL, 'g'), (2, NULL, 'g'), (3, NULL, 'g'), (4, 'a', NULL), (5, 'a', NULL), (6, 'a', 'h');
+SELECT n FROM queue.dequeue_as(NULL::g, 10) ORDER BY n;
+TABLE jobs;
+TRUNCATE g;
+-- Those behind one that is over the limit of its key wait with it, and nobody else.
+INSERT INTO g (n, key) VALUES (1, 'a');
+SELECT n FROM queue.dequeue_as(NULL::g, 1);
+INSERT INTO g (n, key, group_key) VALUES (2, 'a', 'y'), (3, 'b', 'y'), (4, 'c', NULL), (5, 'd', 'z');
+SELECT n FROM queue.dequeue_as(NULL::g, 1);
+TABLE jobs;
+INSERT INTO g (n, key, group_key) VALUES (6, 'e', 'y');
+SELECT n FROM queue.dequeue_as(NULL::g, 1);
+TABLE jobs;
+SELECT queue.ack('g', id, attempt) FROM g WHERE n = 1;
+SELECT n FROM queue.pop_as(NULL::g, 10);
 SELECT queue.drop_queue('g', true);
 DROP SCHEMA limits_groups CASCADE;
