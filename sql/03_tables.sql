@@ -1,5 +1,5 @@
 -- What the extension remembers about queues. Not for direct use: the functions guard it and the
--- views show it. All but crash_marks are carried by pg_dump; regclass and regrole dump as names.
+-- views show it. What is to last is carried by pg_dump; regclass and regrole dump as names.
 CREATE TABLE queue.queues (
     queue          regclass PRIMARY KEY,
     max_attempts   integer  NOT NULL CHECK (max_attempts BETWEEN 1 AND 10000),
@@ -33,7 +33,7 @@ COMMENT ON COLUMN queue.queues.max_running IS 'Most jobs of the queue that run a
 COMMENT ON COLUMN queue.queues.max_running_per_key IS 'Most jobs with the same key that run at the same time; null: no limit';
 COMMENT ON COLUMN queue.queues.rate_limit IS 'Most jobs of the queue that start within rate_interval; null: no limit';
 COMMENT ON COLUMN queue.queues.rate_limit_per_key IS 'Most jobs with the same key that start within rate_interval; null: no limit';
-COMMENT ON COLUMN queue.queues.rate_interval IS 'What the rate limits count by';
+COMMENT ON COLUMN queue.queues.rate_interval IS 'The interval of rate_limit and rate_limit_per_key: no interval of this length has more starts';
 COMMENT ON COLUMN queue.queues.paused IS 'Nothing is handed out while true; enqueueing goes on';
 
 CREATE TABLE queue.processors (
@@ -90,7 +90,25 @@ COMMENT ON COLUMN queue.crash_marks.queue IS 'The queue of the marked job';
 COMMENT ON COLUMN queue.crash_marks.id IS 'The marked job';
 COMMENT ON COLUMN queue.crash_marks.started IS 'When its run started';
 
+-- What rate limits count. Without a foreign key, as queue.keys: all claimers would lock one row.
+CREATE TABLE queue.rates (
+    queue  regclass    NOT NULL,
+    of_key boolean     NOT NULL,
+    key    text COLLATE "C" NOT NULL,
+    at     timestamptz NOT NULL,
+    starts integer     NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX ON queue.rates (queue, of_key, key, at);
+CREATE INDEX ON queue.rates (queue, at);
+COMMENT ON TABLE queue.rates IS 'Jobs that have started, of queues with rate_limit or rate_limit_per_key. Several rows may add up';
+COMMENT ON COLUMN queue.rates.queue IS 'The queue';
+COMMENT ON COLUMN queue.rates.of_key IS 'They are those of one key; false: all of the queue';
+COMMENT ON COLUMN queue.rates.key IS 'The key, at most 1000 bytes; empty for all of the queue';
+COMMENT ON COLUMN queue.rates.at IS 'They had started by then, and are counted until rate_interval after it';
+COMMENT ON COLUMN queue.rates.starts IS 'How many; less than none where some were given back';
+
 SELECT pg_catalog.pg_extension_config_dump('queue.queues', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.processors', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.attachments', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.attachments_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.rates', '');

@@ -14,7 +14,7 @@ columns: the queue''s own columns as in CREATE TABLE (''recipient text NOT NULL,
 max_attempts (default 5), backoff (1 s), backoff_factor (2), backoff_max (1 h): a failed job is tried again after backoff, then backoff times factor and so on, each wait shortened by up to a tenth at random; after the last attempt it is an error row.
 lease (30 s): how long dequeue lends a job. keep_done (not kept): how long finished jobs are kept. keep_failed (for ever): how long error rows are.
 on_conflict (none): what a job does whose key another waiting job has: skip, replace, debounce, merge or error, see enqueue. on_group_failure (block): a failed job holds back the others of its group_key, or continue: lets them pass.
-max_running, max_running_per_key (no limit): most jobs, of the queue or of a key, that run at the same time. rate_limit, rate_limit_per_key, rate_interval: reserved; a limit is refused (0A000) until it is kept.
+max_running, max_running_per_key (no limit): most jobs, of the queue or of a key, that run at the same time. rate_limit, rate_limit_per_key (no limit): most jobs, of the queue or of a key, that start within any interval of the length rate_interval (1 s).
 Errors: 42P07 the name is taken, 42701 a column name is reserved, 22023 an option is out of range. Who: whoever may create tables in the schema.';
 
 CREATE FUNCTION queue.alter_queue(

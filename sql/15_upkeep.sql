@@ -25,6 +25,7 @@ BEGIN
         DELETE FROM queue.attachments WHERE source = dropped;
         DELETE FROM queue.keys WHERE queue = dropped;
         DELETE FROM queue.done_keys WHERE queue = dropped;
+        DELETE FROM queue.rates WHERE queue = dropped;
         DELETE FROM queue.queues WHERE queue = dropped;
         IF FOUND THEN
             PERFORM queue.announce_change();

@@ -64,8 +64,6 @@ pub enum Error {
     StaleView(String),
     /// What runs cannot be counted in this transaction.
     StaleCount(String),
-    /// Rate limits are not built yet.
-    RateLimit,
     /// The attempt is the last that can be counted.
     NoAttemptLeft {
         queue: String,
@@ -309,11 +307,6 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("jobs of queue \"{queue}\" that coalesce cannot be run in this isolation level"),
                 Some("Such a job may stand for work that this transaction's snapshot does not show: use READ COMMITTED, or dequeue and commit first.".into()),
-            ),
-            Error::RateLimit => (
-                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "rate limits are not supported yet".into(),
-                Some("max_running and max_running_per_key limit how many jobs run at the same time.".into()),
             ),
             Error::StaleCount(queue) => (
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -8,7 +8,7 @@ use crate::pg::{Datum, Oid, catalog, interrupt, latch, role, shmem, spi};
 use crate::queue::limits::check_interval;
 use crate::queue::{self, Queue};
 use crate::worker::shared::Waiter;
-use crate::{raw_function, wake};
+use crate::{limit, raw_function, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::rc::Rc;
@@ -31,7 +31,8 @@ fn wait_for_job(call: &Call) -> SqlResult<Datum> {
         loop {
             // Looked at after registering as waiting: a job committed in between wakes us.
             let queue: Rc<Queue> = queue::open(oid)?;
-            if has_job(&queue) {
+            let room_at = limit::next_room(&queue);
+            if has_job(&queue) && !limit::rate::is_full(&queue) || room_at <= time::now() {
                 return Ok(call.null());
             }
             drop(queue);
@@ -42,7 +43,8 @@ fn wait_for_job(call: &Call) -> SqlResult<Datum> {
                 return Ok(call.null());
             }
             let nap_ms = if waiting.is_woken() { 1_000 } else { 100 };
-            latch::sleep(Some((left / 1000 + 1).min(nap_ms)));
+            let room_ms = room_at.saturating_sub(time::now()).max(0) / 1000 + 1;
+            latch::sleep(Some((left / 1000 + 1).min(nap_ms).min(room_ms)));
             interrupt::check();
         }
     })

@@ -8,6 +8,7 @@
 use crate::after::notes;
 use crate::claim::floor::{self, Keys};
 use crate::claim::native;
+use crate::limit;
 use crate::pg::time::Micros;
 use crate::pg::{Oid, catalog, shmem, xact};
 use crate::worker::shared::{NEVER, Shared};
@@ -199,11 +200,13 @@ fn note(queue: Oid, change: impl FnOnce(&mut Note)) {
 }
 
 fn committed() {
+    limit::rate::ended(true);
     notes::committed();
     finish(|note| (note.enqueued, note.on_commit), true);
 }
 
 fn aborted() {
+    limit::rate::ended(false);
     native::abandon();
     notes::aborted();
     finish(|note| (note.taken, note.back()), false);

@@ -171,9 +171,10 @@ pub fn changed_by_hand(queue: Oid) {
 /// Takes one ready job by its id, if it is its turn.
 pub fn take_one(queue: &Queue, id: i64) -> Vec<Taken> {
     let taken = claim::take(queue, Which::ReadyJob, &[spi::arg(id)]);
-    if !taken.iter().all(|job| limit::admits(queue, job)) {
+    if let Some(state) = taken.first().and_then(|job| limit::admits(queue, job).err()) {
         // Out of the way, if its key has no room: else whoever looks for the first job meets it again.
-        claim::put(queue, &taken.iter().map(|job| limit::freed(queue, job)).collect::<Vec<_>>());
+        let put = |job| if state == "ready" { limit::freed(queue, job) } else { Move::to(state, job) };
+        claim::put(queue, &taken.iter().map(put).collect::<Vec<_>>());
         wake::sorted(queue.oid);
         return Vec::new();
     }

@@ -26,6 +26,7 @@ thread_local! {
 
 /// The transaction has ended. Frees nothing: called where nothing may fail.
 pub fn forget() {
+    super::starts::forget();
     let _ = LEASED.try_with(|leased| leased.try_borrow_mut().map(|mut leased| leased.clear()));
 }
 
@@ -35,7 +36,7 @@ pub fn turn(queue: Oid) -> lock::Turn {
 }
 
 /// The same in all sessions: all have the same library.
-fn number(of: &impl Hash) -> u64 {
+pub fn number(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
@@ -139,7 +140,7 @@ impl Limit<'_> {
         // Before the lock is taken: those who see it are counted from now on.
         released::note(self.queue.oid);
         if used != Use::Lease {
-            return match self.hold(self.one()) {
+            return match add(self.one()) {
                 true => Room { locks: vec![self.one()], ..Room::all(wanted) },
                 false => Room::none(),
             };
@@ -158,7 +159,7 @@ impl Limit<'_> {
         let wanted = powers(leased, &held);
         let mut locks = Vec::new();
         for power in wanted {
-            if !self.hold(self.size(power)) {
+            if !add(self.size(power)) {
                 locks.into_iter().for_each(lock::count_me_not);
                 return None;
             }
@@ -167,18 +168,19 @@ impl Limit<'_> {
         LEASED.with_borrow_mut(|all| all.insert(self.number(), leased));
         Some(locks)
     }
+}
 
-    fn hold(&self, number: u64) -> bool {
-        let got = released::may_lock() && lock::count_me(number);
-        if got {
-            released::add_one();
-        }
-        got
+/// Holds one lock more, if that can be had.
+pub fn add(number: u64) -> bool {
+    let got = released::may_lock() && lock::count_me(number);
+    if got {
+        released::add_one();
     }
+    got
 }
 
 /// The powers of two that are to be added to those held, to be so many at least.
-fn powers(wanted: i64, held: &[bool]) -> Vec<u32> {
+pub fn powers(wanted: i64, held: &[bool]) -> Vec<u32> {
     let place = |power: &u32| *power as usize;
     let sum: i64 = (0..held.len() as u32).filter(|power| held[place(power)]).map(|power| 1 << power).sum();
     let missing = wanted - sum;

@@ -1,4 +1,5 @@
-//! Limits: so many jobs of a queue (`max_running`), or of a key (`max_running_per_key`), run at the same time.
+//! Limits: so many jobs of a queue (`max_running`), or of a key (`max_running_per_key`), run at the same time,
+//! and so many start within an interval: for these see `rate`.
 //!
 //! What runs: each leased job, until its lease ends; and each transaction that runs jobs or pops them, for one,
 //! since it works on them one after the other. `count` says how many that are.
@@ -39,6 +40,9 @@
 pub mod count;
 mod grouped;
 mod look;
+pub mod rate;
+mod starts;
+mod window;
 
 use crate::claim::{self, Move, Next, Taken, Use};
 use crate::error::Error;
@@ -65,9 +69,19 @@ const STEP: i64 = 500;
 /// Blocked jobs of one key brought back in one sweep.
 const MOST_FREED: i64 = 1000;
 
-/// Does the queue limit how many jobs run?
+/// Does the queue limit how many jobs run or start?
 pub fn applies(queue: &Queue) -> bool {
+    counts(queue) || rate::applies(queue)
+}
+
+/// Does it limit how many run?
+fn counts(queue: &Queue) -> bool {
     queue.options.max_running.is_some() || queue.options.max_running_per_key.is_some()
+}
+
+/// Does it limit them by key?
+fn by_key(queue: &Queue) -> bool {
+    queue.options.max_running_per_key.is_some() || queue.options.rate_limit_per_key.is_some()
 }
 
 fn of_queue(queue: &Queue) -> Option<Limit<'_>> {
@@ -97,20 +111,25 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
     if room.granted == 0 {
         return Next { taken: Vec::new(), more: false };
     }
-    // Each may have a key of its own, whose lock this transaction has.
-    let most = match queue.options.max_running_per_key {
-        Some(_) => room.granted.min(lock::fair_share() as i64 / 2),
-        None => room.granted,
+    // Each may have a key of its own, whose locks this transaction has.
+    let mut most = match (queue.options.max_running_per_key, queue.options.rate_limit_per_key) {
+        (_, Some(_)) => room.granted.min(lock::fair_share() as i64 / 8),
+        (Some(_), None) => room.granted.min(lock::fair_share() as i64 / 2),
+        (None, None) => room.granted,
     };
+    let mut rate = rate::Claim::begin(queue, most, used);
+    let wanted = std::mem::replace(&mut most, rate.most);
     let mut all = Next { taken: Vec::new(), more: false };
     let mut moved = 0;
     let closing = Closing::begin();
     // Of each key: the rows that say so are written only later.
     let mut so_far = HashMap::new();
-    loop {
+    while most > 0 {
         let next = claim::next_of_all(queue, most - all.taken.len() as i64, used);
         all.more = next.more;
         let (fit, mut over) = split(queue, next.taken, used, &mut so_far);
+        let (fit, too_many) = rate.split(fit);
+        over.extend(too_many);
         all.taken.extend(fit);
         if over.is_empty() {
             break;
@@ -120,8 +139,8 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
         moved += over.len();
         if used == Use::Run {
             // To be committed at once.
-            claim::put(queue, &all.taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
-            all = Next { taken: Vec::new(), more: true };
+            all.more = true;
+            rate.is_void = true;
             break;
         }
         if moved >= MOST_MOVED || all.taken.len() as i64 >= most {
@@ -129,6 +148,18 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
             break;
         }
     }
+    all.more |= rate.is_cut_short(all.taken.len() as i64, wanted);
+    let only_grants = rate.only_grants && !all.taken.is_empty();
+    if used == Use::Run && (rate.is_void || only_grants) {
+        claim::put(queue, &all.taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+        if only_grants {
+            rate.end(&all.taken);
+        } else {
+            rate.cancel(&all.taken);
+        }
+        return Next { taken: Vec::new(), more: true };
+    }
+    rate.end(&all.taken);
     room.give_back(all.taken.len() as i64);
     all
 }
@@ -183,24 +214,35 @@ fn block(queue: &Queue, jobs: &[Taken]) {
     wake::sorted(queue.oid);
 }
 
-/// Is there room for one job more that is to be run in this transaction? Then it is taken.
-pub fn admits(queue: &Queue, job: &Taken) -> bool {
-    if !applies(queue) {
-        return true;
+/// Is there room for one job more that is to be run in this transaction? Then it is taken. Else: where the job
+/// is to be put.
+pub fn admits(queue: &Queue, job: &Taken) -> Result<(), &'static str> {
+    if counts(queue) {
+        let key = key_of(queue, job);
+        let _turn = count::turn(queue.oid);
+        let has_room = of_queue(queue).is_none_or(|limit| limit.reserve(1, Use::Run).granted > 0)
+            && key
+                .and_then(|key| of_key(queue, &key).map(|limit| limit.reserve(1, Use::Run).granted > 0))
+                .unwrap_or(true);
+        if !has_room {
+            return Err("ready");
+        }
     }
-    let key = key_of(queue, job);
-    let _turn = count::turn(queue.oid);
-    of_queue(queue).is_none_or(|limit| limit.reserve(1, Use::Run).granted > 0)
-        && key
-            .and_then(|key| of_key(queue, &key).map(|limit| limit.reserve(1, Use::Run).granted > 0))
-            .unwrap_or(true)
+    rate::admits(queue, job)
+}
+
+/// How many more jobs with this key may start.
+fn free_of_key(queue: &Queue, key: &str) -> i64 {
+    of_key(queue, key).map_or(i64::MAX, |limit| limit.free())
 }
 
 /// A job that its group does not hold back any more: it goes on waiting if its key does.
 pub fn freed<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
-    let key = key_of(queue, job);
-    let free = key.and_then(|key| of_key(queue, &key).map(|limit| limit.free()));
-    Move::to(if free.is_none_or(|free| free > 0) { "ready" } else { "blocked" }, job)
+    let is_free = !by_key(queue)
+        || row::named_column(job.row, c"key").is_none_or(|key: String| {
+            free_of_key(queue, &key) > 0 && rate::free_of_key(queue, &key) > 0
+        });
+    Move::to(if is_free { "ready" } else { "blocked" }, job)
 }
 
 /// These jobs do not run any more once this transaction commits; `own`: it was counted itself. Must be called
@@ -224,6 +266,7 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = &'a Taken>, own: bool
         return;
     }
     for (key, (count, group)) in ended {
+        let count = count.min(rate::free_of_key(queue, &key));
         bring_back(queue, &key, count);
         grouped::bring_back(queue, &key, count, group.as_deref());
     }
@@ -236,6 +279,9 @@ fn none_blocked(queue: &Queue) -> bool {
 
 /// Makes the first blocked jobs of a key ready.
 fn bring_back(queue: &Queue, key: &str, most: i64) -> usize {
+    if most <= 0 {
+        return 0;
+    }
     let taken = claim::take(queue, Which::OfKey, &[spi::arg(most), spi::arg(key)]);
     claim::put(queue, &taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
     taken.len()
@@ -255,30 +301,55 @@ pub fn sweep(queue: &Queue) -> (usize, Micros) {
 }
 
 fn look_at_keys(queue: &Queue) -> (usize, Micros) {
-    if queue.options.max_running.is_some() {
+    let full_until = rate::full_until(queue);
+    if queue.options.max_running.is_some() || (queue.options.rate_limit.is_some() && full_until.is_none()) {
         // Whoever found no room looks again.
         wake::enqueued(queue.oid, &claim::floor::NONE);
     }
-    if none_blocked(queue) || xact::sees_only_the_past() {
-        return (0, NEVER);
+    if xact::sees_only_the_past() {
+        return (0, full_until.unwrap_or(NEVER));
+    }
+    let due = full_until.into_iter().chain(rate::prune(queue)).min().unwrap_or(NEVER);
+    if none_blocked(queue) {
+        return (0, due);
     }
     let after = STOPPED.with_borrow_mut(|stopped| stopped.remove(&queue.oid));
     let was_first = after.is_none();
     let keys = blocked_keys(queue, after);
     if keys.is_empty() && was_first {
-        return (0, NEVER);
+        return (0, due);
     }
+    let rates = rate::free_of_keys(queue, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut due = due.min(time::after(time::now(), look::PAUSE));
     let mut freed = 0;
-    for key in &keys {
-        let free = of_key(queue, key).map_or(MOST_FREED, |limit| limit.free().min(MOST_FREED));
-        if free > 0 {
-            freed += bring_back(queue, key, free);
+    for (place, key) in keys.iter().enumerate() {
+        let rate = rates.as_ref().and_then(|rates| rates.get(place));
+        let free = free_of_key(queue, key).min(rate.map_or(MOST_FREED, |rate| rate.free)).min(MOST_FREED);
+        freed += bring_back(queue, key, free);
+        if let Some(rate) = rate {
+            due = due.min(if rate.free > 0 { rate::room_after(queue) } else { rate.room_at });
         }
     }
     if let Some(last) = keys.last().filter(|_| keys.len() as i64 == STEP) {
         STOPPED.with_borrow_mut(|stopped| stopped.insert(queue.oid, last.clone()));
     }
-    (freed, time::after(time::now(), look::PAUSE))
+    (freed, due)
+}
+
+/// When a job that waits because of a rate may start: without a look at what has room already.
+pub fn next_room(queue: &Queue) -> Micros {
+    if !rate::applies(queue) {
+        return NEVER;
+    }
+    if let Some(until) = rate::full_until(queue) {
+        return until;
+    }
+    if queue.options.rate_limit_per_key.is_none() || none_blocked(queue) {
+        return NEVER;
+    }
+    let keys = blocked_keys(queue, None);
+    let rates = rate::free_of_keys(queue, &keys.iter().map(String::as_str).collect::<Vec<_>>());
+    rates.into_iter().flatten().map(|known| known.room_at).fold(NEVER, Micros::min)
 }
 
 /// The keys of blocked jobs that are ours, each found by one look into the index.
@@ -314,7 +385,12 @@ pub fn changed_by_hand(oid: Oid) {
 
 /// Why no job can start, if that is because of the queue's limit.
 pub fn problem(queue: &Queue) -> Option<String> {
-    let limit = of_queue(queue)?;
-    let free: Result<i64, Failure> = crate::pg::failure::in_subtransaction(|| limit.free());
-    (free.ok()? <= 0).then(|| format!("held by max_running: {} running", limit.most))
+    queue.options.max_running.or(queue.options.rate_limit)?;
+    let find = || {
+        let limit = of_queue(queue).filter(|limit| limit.free() <= 0);
+        let running = limit.map(|limit| format!("held by max_running: {} running", limit.most));
+        running.or_else(|| rate::problem(queue))
+    };
+    let found: Result<Option<String>, Failure> = crate::pg::failure::in_subtransaction(find);
+    found.ok().flatten()
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, SqlResult, required};
 use crate::pg::time::{Micros, interval_micros};
 use crate::pg::{Oid, cache, catalog, failure, parse, role, spi, xact};
 use crate::run::next;
-use crate::{claim, enqueue, group, keys, queue, wake};
+use crate::{claim, enqueue, group, keys, limit, queue, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -50,7 +50,6 @@ fn create_queue(
         rate_interval: Some(interval_micros(&required("rate_interval", rate_interval)?)),
     };
     given.check()?;
-    refuse_rate_limits(&given)?;
     let (schema, name) = parse::qualified_name(name)
         .ok_or_else(|| Error::out_of_range(format!("\"{name}\" is not the name of a table")))?;
     spi::connect(|| {
@@ -123,15 +122,6 @@ fn option_args(oid: Oid, given: &Given) -> [spi::Arg; 15] {
     ]
 }
 
-/// What nothing would keep to is not to be promised.
-fn refuse_rate_limits(given: &Given) -> Result<(), Error> {
-    let is_wanted = |limit: Option<i32>| limit.is_some_and(|n| n > 0);
-    if is_wanted(given.rate_limit) || is_wanted(given.rate_limit_per_key) {
-        return Err(Error::RateLimit);
-    }
-    Ok(())
-}
-
 /// `queue.alter_queue`
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)]
@@ -171,7 +161,6 @@ fn alter_queue(
         rate_interval: micros(rate_interval),
     };
     given.check()?;
-    refuse_rate_limits(&given)?;
     let sql = format!(
         "UPDATE queue.queues SET
              max_attempts = coalesce($2, max_attempts), backoff = coalesce($3 {INTERVAL}, backoff),
@@ -189,6 +178,9 @@ fn alter_queue(
     );
     change(oid, |_| {
         spi::run(&sql, &OPTION_TYPES, &option_args(oid, &given));
+        if given.rate_limit == Some(0) || given.rate_limit_per_key == Some(0) {
+            limit::rate::forget_unlimited(oid);
+        }
     })
 }
 

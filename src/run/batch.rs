@@ -15,7 +15,7 @@ use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
 use crate::worker::cancel::BY_ADMIN;
-use crate::{correlation, finish, group, keys, settings};
+use crate::{correlation, finish, group, keys, limit, settings};
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
 
@@ -100,6 +100,8 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
     if jobs.is_empty() {
         return Report { more, ..Report::default() };
     }
+    let until = limit::rate::take_until();
+    let began = time::now();
     keys::require_fresh_view(queue, &jobs).map_err(ErrorReport::from).unwrap_or_report();
     observer.claimed(queue, processor, &jobs);
     let mut batch = Batch {
@@ -108,12 +110,18 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
         jobs: &jobs,
         endings: (0..jobs.len()).map(|_| Ending::Untouched).collect(),
         subtransactions: 0,
+        until,
         observer,
     };
     let running = (Running::queue(queue.oid), keys::Running::these(queue, &jobs));
     batch.run((0..jobs.len()).collect());
     drop(running);
-    Report { more, ..batch.finish() }
+    let report = batch.finish();
+    if until.is_some() {
+        let started = report.claimed - report.returned;
+        limit::rate::ran(queue, started, report.returned, time::now() - began);
+    }
+    Report { more, ..report }
 }
 
 /// Records a failure of one job that its own transaction could not: its commit failed.
@@ -143,6 +151,8 @@ struct Batch<'a> {
     jobs: &'a [Taken],
     endings: Vec<Ending>,
     subtransactions: usize,
+    /// Those that have not begun by then go back: the queue's rate counts on it.
+    until: Option<Micros>,
     observer: &'a mut dyn Observer,
 }
 
@@ -152,7 +162,8 @@ impl Batch<'_> {
         loop {
             list.retain(|index| !matches!(self.endings[*index], Ending::Held));
             let Some(first) = list.first().copied() else { return };
-            if self.subtransactions >= MOST_SUBTRANSACTIONS {
+            if self.subtransactions >= MOST_SUBTRANSACTIONS || self.until.is_some_and(|until| time::now() > until)
+            {
                 return;
             }
             if self.observer.is_cancelled(self.jobs[first].id) {
@@ -160,10 +171,17 @@ impl Batch<'_> {
                 list.remove(0);
                 continue;
             }
-            match self.attempt(&list) {
-                Ok(()) => return,
-                Err((failed, failure)) => list = self.after(list, failed, failure),
-            }
+            // Where each must begin in time, each is begun by itself.
+            let alone = self.until.is_some() && self.processor.shape == Shape::Job;
+            let later = if alone { list.split_off(1) } else { Vec::new() };
+            list = match self.attempt(&list) {
+                Ok(()) => later,
+                Err((failed, failure)) => {
+                    let mut left = self.after(list, failed, failure);
+                    left.extend(later);
+                    left
+                }
+            };
         }
     }
 

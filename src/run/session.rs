@@ -10,7 +10,7 @@ use crate::pg::failure::{Failure, catch};
 use crate::pg::{Datum, Oid, catalog, interrupt, role, spi, xact};
 use crate::queue::Queue;
 use crate::schedule::tick;
-use crate::{queue, raw_function, upkeep};
+use crate::{limit, queue, raw_function, upkeep};
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -141,6 +141,7 @@ fn run_again(
     if let [id] = ids {
         return run_failed(session, queue, *id, failure, observer);
     }
+    limit::rate::one_at_a_time(queue);
     let mut total = Report::default();
     let mut last = Ok(());
     // One that cannot even be put among the failed ones does not keep the others from their turn.
@@ -160,7 +161,13 @@ pub fn run_alone(
     id: i64,
     observer: &mut dyn Observer,
 ) -> Result<Report, Failure> {
-    match run_claim(session, queue, &mut |_| Claim::Job(id), observer) {
+    let mut run = || run_claim(session, queue, &mut |_| Claim::Job(id), observer);
+    let outcome = match run() {
+        // Room was taken for it: now for the job.
+        Ok(Some(report)) if report.claimed == 0 && limit::rate::is_granted(queue) => run(),
+        outcome => outcome,
+    };
+    match outcome {
         Ok(report) => Ok(report.unwrap_or_default()),
         Err(failure) => run_failed(session, queue, id, &failure, observer),
     }

@@ -45,6 +45,12 @@ pub fn run_one(
         // Not empty, only not ours to run now.
         return Ok(Some(Report { claimed: 1, returned: 1, ..Report::default() }));
     }
+    let is_held = |queue: &Queue| limit::rate::holds(queue);
+    if Worker.transaction(|| queue::open(oid).is_ok_and(|queue| is_held(&queue))).unwrap_or(false) {
+        // Nothing may start: one that has to wait is not to be marked.
+        database.careful_owner.store(0, SeqCst);
+        return Ok(Some(Report::default()));
+    }
     let since_start = (database.careful_queue.load(SeqCst) == oid.to_u32()).then(|| Suspect {
         id: database.careful_job.load(SeqCst),
         worker_died: database.careful_died.swap(false, SeqCst),

@@ -7,7 +7,7 @@ use crate::pg::time::Micros;
 use crate::pg::{Oid, interrupt, lock, role, spi};
 use crate::queue::{self, Queue};
 use crate::run::session::{Session, Worker};
-use crate::upkeep;
+use crate::{limit, upkeep};
 
 /// A look takes so long at most.
 const MOST_MS: i32 = 200;
@@ -54,5 +54,5 @@ pub fn has_ready(queue: Oid) -> Result<Option<bool>, Failure> {
 
 /// When upkeep has something to do next.
 pub fn next_due(queue: Oid) -> Result<Option<Micros>, Failure> {
-    look(queue, upkeep::earliest)
+    look(queue, |queue| upkeep::earliest(queue).min(limit::next_room(queue)))
 }

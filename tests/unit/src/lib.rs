@@ -28,3 +28,5 @@ mod spec;
 mod waits;
 #[path = "../../../src/keys/wanted.rs"]
 mod wanted;
+#[path = "../../../src/limit/window.rs"]
+mod window;
