@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Locks that stand for 1, 2, 4, … jobs: enough for the highest limit.
-const SIZES: u32 = 21;
+pub const SIZES: u32 = 21;
 /// A queue for which a claim found no room is looked at again after so long, whatever is told.
 const LOOK_AGAIN: time::Micros = 1_000_000;
 

@@ -188,7 +188,9 @@ impl<'a> Claim<'a> {
 
     /// So these jobs are to start.
     pub fn end(mut self, jobs: &[Taken]) {
-        let Some(rate) = self.rate else { return };
+        if self.rate.is_none() {
+            return;
+        }
         let (oid, count) = (self.queue.oid, jobs.len() as i64);
         if let Some(mut grant) = self.grant.take() {
             UNTIL.set(Some(grant.until));
@@ -199,7 +201,7 @@ impl<'a> Claim<'a> {
             starts::record(oid, self.stamp, &[(None, count)]);
         }
         if let Some(room) = self.room.take() {
-            room.settle(&rate, count);
+            room.settle(count);
         }
         if self.only_grants && count > 0 {
             let mut keys: HashMap<String, i64> = HashMap::new();
@@ -222,7 +224,7 @@ impl<'a> Claim<'a> {
 
     /// Might there have been more, had it taken more?
     pub fn is_cut_short(&self, count: i64, wanted: i64) -> bool {
-        count >= self.most && self.most < wanted
+        count > 0 && count >= self.most && self.most < wanted
     }
 }
 

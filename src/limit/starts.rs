@@ -6,7 +6,7 @@
 //! epoch of the stamp in their numbers: a transaction that stays open for long is not counted for longer
 //! than its starts are.
 
-use super::count::{add, number, powers};
+use super::count::{SIZES, add, number, powers};
 use super::window::{Rate, Starts};
 use crate::group::released;
 use crate::pg::spi::{self, Arg, arg};
@@ -56,14 +56,14 @@ pub struct Room {
 
 impl Room {
     /// So many have started. The locks for the others are given back, as far as that is possible.
-    pub fn settle(mut self, rate: &Rate, started: i64) {
+    pub fn settle(mut self, started: i64) {
         let needed = OPEN.with_borrow_mut(|open| {
             let open = open.entry(self.number).or_default();
             *open -= self.granted - started;
             *open
         });
         let is_held = |power: &u32| lock::is_counted(size(self.number, *power));
-        let mut sum: i64 = (0..rate.sizes()).filter(is_held).map(|power| 1 << power).sum();
+        let mut sum: i64 = (0..SIZES).filter(is_held).map(|power| 1 << power).sum();
         self.powers.sort_unstable_by_key(|power| std::cmp::Reverse(*power));
         for power in self.powers {
             if sum - (1 << power) >= needed {
@@ -78,6 +78,11 @@ fn size(of: u64, power: u32) -> u64 {
     number(&(of, power))
 }
 
+/// The lock of who has any of them: most often nobody has.
+fn any(of: u64) -> u64 {
+    number(&(of, "any"))
+}
+
 fn number_of(queue: Oid, of: Of, rate: &Rate, epoch: Micros) -> u64 {
     number(&(queue.to_u32(), "starts", of, rate.epoch_length(), epoch))
 }
@@ -86,7 +91,10 @@ fn number_of(queue: Oid, of: Of, rate: &Rate, epoch: Micros) -> u64 {
 fn open(queue: Oid, of: Of, rate: &Rate, now: Micros) -> i64 {
     let with = |epoch| {
         let number = number_of(queue, of, rate, epoch);
-        (0..rate.sizes()).map(|power| lock::others_with(size(number, power)) << power).sum::<i64>()
+        if lock::others_with(any(number)) == 0 {
+            return 0;
+        }
+        (0..SIZES).map(|power| lock::others_with(size(number, power)) << power).sum::<i64>()
     };
     rate.epochs(now).map(with).sum()
 }
@@ -152,7 +160,7 @@ pub fn reserve(queue: Oid, rate: &Rate, stamp: Micros, wanted: &[(Of, i64)]) -> 
         if granted <= 0 {
             return none;
         }
-        match hold(number, rate, granted) {
+        match hold(number, granted) {
             Some(powers) => Room { granted, powers, ..none },
             None => none,
         }
@@ -161,9 +169,12 @@ pub fn reserve(queue: Oid, rate: &Rate, stamp: Micros, wanted: &[(Of, i64)]) -> 
 }
 
 /// Holds locks that stand for so many more.
-fn hold(number: u64, rate: &Rate, more: i64) -> Option<Vec<u32>> {
+fn hold(number: u64, more: i64) -> Option<Vec<u32>> {
+    if !lock::is_counted(any(number)) && !add(any(number)) {
+        return None;
+    }
     let open = OPEN.with_borrow(|open| open.get(&number).copied().unwrap_or(0)) + more;
-    let held: Vec<bool> = (0..rate.sizes()).map(|power| lock::is_counted(size(number, power))).collect();
+    let held: Vec<bool> = (0..SIZES).map(|power| lock::is_counted(size(number, power))).collect();
     let mut taken = Vec::new();
     for power in powers(open, &held) {
         if !add(size(number, power)) {

@@ -108,11 +108,6 @@ impl Rate {
         // One more: the clock may be set back a little while claims are open.
         self.epoch(self.since(now))..=self.epoch(self.latest(now)).saturating_add(1)
     }
-
-    /// Locks that stand for 1, 2, 4, … and suffice for the limit.
-    pub fn sizes(&self) -> u32 {
-        i64::BITS - self.most.max(1).leading_zeros() + 1
-    }
 }
 
 /// How many jobs a worker takes at a time: one at first, and after a batch that had to leave some.
@@ -228,13 +223,6 @@ mod tests {
                 assert!(!rate.epochs(stamp + interval + 2 * rate.epoch_length()).contains(&epoch));
             }
         }
-    }
-
-    #[test]
-    fn locks_suffice() {
-        let rate = |most| Rate { most, interval: 1 };
-        assert_eq!(rate(1).sizes(), 2);
-        assert_eq!(rate(1_000_000).sizes(), 21);
     }
 
     #[test]

@@ -176,6 +176,13 @@ impl Batch<'_> {
             let later = if alone { list.split_off(1) } else { Vec::new() };
             list = match self.attempt(&list) {
                 Ok(()) => later,
+                // Each would start once more: they go back, to be started one by one.
+                Err(_) if self.until.is_some() && list.len() > 1 => {
+                    let is_cancelled = |index: &usize| self.observer.is_cancelled(self.jobs[*index].id);
+                    let cancelled: Vec<usize> = list.iter().copied().filter(is_cancelled).collect();
+                    cancelled.into_iter().for_each(|index| self.end(index, Ending::Cancelled));
+                    later
+                }
                 Err((failed, failure)) => {
                     let mut left = self.after(list, failed, failure);
                     left.extend(later);

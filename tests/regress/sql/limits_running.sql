@@ -112,10 +112,5 @@ SELECT n FROM queue.dequeue_as(NULL::b, 10);
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT n FROM queue.dequeue_as(NULL::b, 10);
 ROLLBACK;
--- What nothing would keep to is refused.
-SELECT * FROM test.tries(
-    $$SELECT queue.create_queue('rated', rate_limit => 5)$$,
-    $$SELECT queue.create_queue('rated', rate_limit_per_key => 5, rate_interval => '1 min')$$,
-    $$SELECT queue.alter_queue('q', rate_limit => 5)$$);
 SELECT queue.drop_queue(queue, true) FROM queue.queues WHERE queue IN ('q'::regclass, 'w', 'k', 'g', 'b');
 DROP SCHEMA limits_running CASCADE;

@@ -22,6 +22,7 @@ mod limits;
 mod nopreload;
 mod pgbouncer;
 mod pipeline;
+mod rates;
 mod reply;
 mod resync;
 mod review;
