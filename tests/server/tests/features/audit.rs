@@ -51,7 +51,7 @@ fn look(db: &mut Client) -> Result<String, postgres::Error> {
 }
 
 /// Each query lists what is wrong.
-const WRONG: [(&str, &str); 12] = [
+const WRONG: [(&str, &str); 14] = [
     ("an object's last change was not copied",
      "SELECT o.id, o.version, c.version FROM objects o LEFT JOIN copies c USING (id) WHERE o.version > 0 AND o.version IS DISTINCT FROM c.version"),
     ("a job was lost or took effect twice",
@@ -70,6 +70,12 @@ const WRONG: [(&str, &str); 12] = [
     ("more than four of a queue ran at the same time",
      "SELECT a.id, count(DISTINCT b.tx) FROM ran a JOIN ran b ON b.queue = a.queue AND b.s <= a.s AND b.e > a.s
       WHERE a.queue = 'limited' GROUP BY a.id HAVING count(DISTINCT b.tx) > 4"),
+    ("more of a queue started than its rate allows",
+     "SELECT a.s, count(*) FROM ran a JOIN ran b ON b.queue = 'rated' AND b.s >= a.s AND b.s < a.s + interval '1 s'
+      WHERE a.queue = 'rated' GROUP BY a.id, a.s HAVING count(*) > 10"),
+    ("more of a key started than its rate allows",
+     "SELECT a.s, count(*) FROM ran a JOIN ran b ON b.queue = 'rated' AND b.grp = a.grp AND b.s >= a.s AND b.s < a.s + interval '1 s'
+      WHERE a.queue = 'rated' GROUP BY a.id, a.s HAVING count(*) > 6"),
     ("a key that is done once was done again, or not at all",
      "SELECT k.grp, count(r.id) FROM (SELECT DISTINCT grp FROM accepted WHERE kind = 'single') k LEFT JOIN ran r ON r.queue = 'single' AND r.grp = k.grp GROUP BY k.grp HAVING count(r.id) <> 1"),
     ("a pipeline lost or doubled something",

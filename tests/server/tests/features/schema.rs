@@ -41,7 +41,7 @@ pub const TABLES: &str = "
     SELECT queue.register_processor('passing', 'work(passing)', parallelism => 2, batch_size => 5);
 
     SELECT queue.create_queue('limited', 'token bigint', max_running_per_key => 2, max_running => 4);
-    SELECT queue.create_queue('rated', 'token bigint');
+    SELECT queue.create_queue('rated', 'token bigint', rate_limit => 10, rate_limit_per_key => 6, rate_interval => '1 s');
 
     SELECT queue.create_queue('single', 'token bigint', backoff => '10 ms', max_attempts => 1000);
     CREATE FUNCTION work(j single) RETURNS void LANGUAGE plpgsql AS $$
