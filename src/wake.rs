@@ -200,13 +200,13 @@ fn note(queue: Oid, change: impl FnOnce(&mut Note)) {
 }
 
 fn committed() {
-    limit::rate::ended(true);
+    limit::grant::ended(true);
     notes::committed();
     finish(|note| (note.enqueued, note.on_commit), true);
 }
 
 fn aborted() {
-    limit::rate::ended(false);
+    limit::grant::ended(false);
     native::abandon();
     notes::aborted();
     finish(|note| (note.taken, note.back()), false);

@@ -39,6 +39,7 @@
 
 pub mod count;
 mod grouped;
+pub mod grant;
 mod look;
 pub mod rate;
 mod starts;
@@ -49,25 +50,17 @@ use crate::error::Error;
 use crate::group::closing::Closing;
 use crate::pg::failure::Failure;
 use crate::pg::relation::Open;
-use crate::pg::time::{self, Micros};
-use crate::pg::{Oid, lock, role, row, spi, xact};
+use crate::pg::{Oid, lock, row, spi, xact};
 use crate::queue::statements::Which;
 use crate::queue::{self, Queue};
-use crate::worker::shared::NEVER;
 use crate::{group, wake};
 use count::{Limit, Room};
-pub use look::next_look;
-use pgrx::pg_sys;
+pub use look::{next_look, next_room, sweep};
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
-use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Most jobs that one claim moves out of the way.
 const MOST_MOVED: usize = 1000;
-/// Keys looked at in one sweep.
-const STEP: i64 = 500;
-/// Blocked jobs of one key brought back in one sweep.
-const MOST_FREED: i64 = 1000;
 
 /// Does the queue limit how many jobs run or start?
 pub fn applies(queue: &Queue) -> bool {
@@ -239,9 +232,8 @@ fn free_of_key(queue: &Queue, key: &str) -> i64 {
 /// A job that its group does not hold back any more: it goes on waiting if its key does.
 pub fn freed<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
     let is_free = !by_key(queue)
-        || row::named_column(job.row, c"key").is_none_or(|key: String| {
-            free_of_key(queue, &key) > 0 && rate::free_of_key(queue, &key) > 0
-        });
+        || row::named_column(job.row, c"key")
+            .is_none_or(|key: String| free_of_key(queue, &key) > 0 && rate::free_of_key(queue, &key) > 0);
     Move::to(if is_free { "ready" } else { "blocked" }, job)
 }
 
@@ -285,94 +277,6 @@ fn bring_back(queue: &Queue, key: &str, most: i64) -> usize {
     let taken = claim::take(queue, Which::OfKey, &[spi::arg(most), spi::arg(key)]);
     claim::put(queue, &taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
     taken.len()
-}
-
-thread_local! {
-    /// The key that the last sweep of a queue stopped at.
-    static STOPPED: RefCell<HashMap<Oid, String>> = RefCell::default();
-}
-
-/// Brings back blocked jobs whose keys have room, or whose limit is gone. Returns how many, and when it is to
-/// be done again.
-pub fn sweep(queue: &Queue) -> (usize, Micros) {
-    let (freed, next) = look_at_keys(queue);
-    look::is_next(queue.oid, next);
-    (freed, next)
-}
-
-fn look_at_keys(queue: &Queue) -> (usize, Micros) {
-    let full_until = rate::full_until(queue);
-    if queue.options.max_running.is_some() || (queue.options.rate_limit.is_some() && full_until.is_none()) {
-        // Whoever found no room looks again.
-        wake::enqueued(queue.oid, &claim::floor::NONE);
-    }
-    if xact::sees_only_the_past() {
-        return (0, full_until.unwrap_or(NEVER));
-    }
-    let due = full_until.into_iter().chain(rate::prune(queue)).min().unwrap_or(NEVER);
-    if none_blocked(queue) {
-        return (0, due);
-    }
-    let after = STOPPED.with_borrow_mut(|stopped| stopped.remove(&queue.oid));
-    let was_first = after.is_none();
-    let keys = blocked_keys(queue, after);
-    if keys.is_empty() && was_first {
-        return (0, due);
-    }
-    let rates = rate::free_of_keys(queue, &keys.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut due = due.min(time::after(time::now(), look::PAUSE));
-    let mut freed = 0;
-    for (place, key) in keys.iter().enumerate() {
-        let rate = rates.as_ref().and_then(|rates| rates.get(place));
-        let free = free_of_key(queue, key).min(rate.map_or(MOST_FREED, |rate| rate.free)).min(MOST_FREED);
-        freed += bring_back(queue, key, free);
-        if let Some(rate) = rate {
-            due = due.min(if rate.free > 0 { rate::room_after(queue) } else { rate.room_at });
-        }
-    }
-    if let Some(last) = keys.last().filter(|_| keys.len() as i64 == STEP) {
-        STOPPED.with_borrow_mut(|stopped| stopped.insert(queue.oid, last.clone()));
-    }
-    (freed, due)
-}
-
-/// When a job that waits because of a rate may start: without a look at what has room already.
-pub fn next_room(queue: &Queue) -> Micros {
-    if !rate::applies(queue) {
-        return NEVER;
-    }
-    if let Some(until) = rate::full_until(queue) {
-        return until;
-    }
-    if queue.options.rate_limit_per_key.is_none() || none_blocked(queue) {
-        return NEVER;
-    }
-    let keys = blocked_keys(queue, None);
-    let rates = rate::free_of_keys(queue, &keys.iter().map(String::as_str).collect::<Vec<_>>());
-    rates.into_iter().flatten().map(|known| known.room_at).fold(NEVER, Micros::min)
-}
-
-/// The keys of blocked jobs that are ours, each found by one look into the index.
-fn blocked_keys(queue: &Queue, after: Option<String>) -> Vec<String> {
-    let first = |condition: &str| {
-        format!(
-            "SELECT b.key FROM {} AS b WHERE b.state = 'blocked' AND b.key IS NOT NULL AND b.group_key IS NULL
-                 AND b.after IS NULL AND {condition} ORDER BY b.key LIMIT 1",
-            queue.table
-        )
-    };
-    let sql = format!(
-        "WITH RECURSIVE k (key) AS (
-             ({}) UNION ALL SELECT ({}) FROM k WHERE k.key IS NOT NULL)
-         SELECT key FROM k WHERE key IS NOT NULL LIMIT {STEP}",
-        first("($1 IS NULL OR b.key > $1)"),
-        first("b.key > k.key")
-    );
-    let rows = role::as_role(queue.owner, || {
-        let _order = role::Planner::by_index();
-        queue.plan(sql, &[pg_sys::TEXTOID]).execute(&[spi::arg(after)])
-    });
-    (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
 }
 
 /// Rows of the queue are deleted by hand: perhaps leased ones.

@@ -25,44 +25,15 @@
 //! the leeway has passed; memory of it that is lost costs room, but lets nobody start.
 
 use super::count;
+use super::grant::{self, Grant};
 use super::starts::{self, Known, Of, Room};
-use super::window::{self, Rate};
+use super::window::Rate;
 use crate::claim::{Taken, Use};
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, row};
 use crate::queue::Queue;
 use crate::{group, wake};
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-/// Room that this session has taken for jobs that it is about to run.
-struct Grant {
-    is_committed: bool,
-    /// They must have started by then.
-    until: Micros,
-    stamp: Micros,
-    left: i64,
-    keys: HashMap<String, i64>,
-}
-
-thread_local! {
-    static GRANTS: RefCell<HashMap<Oid, Grant>> = RefCell::default();
-    /// How many jobs of a queue this session runs at a time.
-    static SIZES: RefCell<HashMap<Oid, i64>> = RefCell::default();
-    /// When the jobs that were claimed last must have started.
-    static UNTIL: Cell<Option<Micros>> = const { Cell::new(None) };
-}
-
-/// The transaction has ended: what it granted can be used, or is void.
-pub fn ended(committed: bool) {
-    let _ = GRANTS.try_with(|grants| {
-        let Ok(mut grants) = grants.try_borrow_mut() else { return };
-        grants.retain(|_, grant| {
-            grant.is_committed |= committed;
-            grant.is_committed
-        });
-    });
-}
 
 pub fn applies(queue: &Queue) -> bool {
     queue.options.rate_limit.is_some() || queue.options.rate_limit_per_key.is_some()
@@ -79,7 +50,7 @@ fn of_keys(queue: &Queue) -> Option<Rate> {
 }
 
 /// The rates differ in their limits only.
-fn any(queue: &Queue) -> Option<Rate> {
+pub fn any(queue: &Queue) -> Option<Rate> {
     of_queue(queue).or_else(|| of_keys(queue))
 }
 
@@ -122,13 +93,13 @@ impl<'a> Claim<'a> {
         let now = time::now();
         (claim.stamp, claim.until) = (rate.stamp(now), now.saturating_add(rate.leeway()));
         if used == Use::Run {
-            if let Some(grant) = take_grant(queue, now) {
+            if let Some(grant) = grant::take(queue, now) {
                 claim.most = wanted.min(grant.left);
                 claim.grant = Some(grant);
                 return claim;
             }
             claim.only_grants = true;
-            let size = SIZES.with_borrow(|sizes| sizes.get(&queue.oid).copied().unwrap_or(1));
+            let size = grant::size(queue.oid);
             claim.most = wanted.min(size);
         }
         if let Some(rate) = of_queue(queue) {
@@ -148,7 +119,9 @@ impl<'a> Claim<'a> {
     /// Parts the jobs whose keys have no room, and those behind them in their groups, from the others, for
     /// which the room is then taken.
     pub fn split(&mut self, taken: Vec<Taken>) -> (Vec<Taken>, Vec<Taken>) {
-        let Some(rate) = of_keys(self.queue).filter(|_| !taken.is_empty()) else { return (taken, Vec::new()) };
+        let Some(rate) = of_keys(self.queue).filter(|_| !taken.is_empty()) else {
+            return (taken, Vec::new());
+        };
         let keys: Vec<Option<String>> = taken.iter().map(|job| key_of(self.queue, job)).collect();
         let mut wanted: BTreeMap<&str, i64> = BTreeMap::new();
         keys.iter().flatten().for_each(|key| *wanted.entry(key).or_default() += 1);
@@ -193,9 +166,9 @@ impl<'a> Claim<'a> {
         }
         let (oid, count) = (self.queue.oid, jobs.len() as i64);
         if let Some(mut grant) = self.grant.take() {
-            UNTIL.set(Some(grant.until));
+            grant::begin(&grant);
             grant.left -= count;
-            return give_back(self.queue, &grant);
+            return grant::give_back(self.queue, &grant);
         }
         if of_queue(self.queue).is_some() {
             starts::record(oid, self.stamp, &[(None, count)]);
@@ -208,7 +181,10 @@ impl<'a> Claim<'a> {
             jobs.iter()
                 .filter_map(|job| key_of(self.queue, job))
                 .for_each(|key| *keys.entry(key).or_default() += 1);
-            keep(oid, Grant { is_committed: false, until: self.until, stamp: self.stamp, left: count, keys });
+            grant::keep(
+                oid,
+                Grant { is_committed: false, until: self.until, stamp: self.stamp, left: count, keys },
+            );
         }
     }
 
@@ -218,7 +194,7 @@ impl<'a> Claim<'a> {
             for key in taken.iter().filter_map(|job| key_of(self.queue, job)) {
                 *grant.keys.entry(key).or_default() += 1;
             }
-            give_back(self.queue, &grant);
+            grant::give_back(self.queue, &grant);
         }
     }
 
@@ -226,32 +202,6 @@ impl<'a> Claim<'a> {
     pub fn is_cut_short(&self, count: i64, wanted: i64) -> bool {
         count > 0 && count >= self.most && self.most < wanted
     }
-}
-
-fn keep(queue: Oid, grant: Grant) {
-    wake::register();
-    GRANTS.with_borrow_mut(|grants| grants.insert(queue, grant));
-}
-
-/// The grant for a queue, if it is still good; else what it holds is given back.
-fn take_grant(queue: &Queue, now: Micros) -> Option<Grant> {
-    let grant = GRANTS.with_borrow_mut(|grants| grants.remove(&queue.oid))?;
-    if now < grant.until && grant.until - now <= any(queue)?.leeway() && grant.left > 0 {
-        return Some(grant);
-    }
-    give_back(queue, &grant);
-    None
-}
-
-fn give_back(queue: &Queue, grant: &Grant) {
-    let mut back: Vec<(Of, i64)> =
-        grant.keys.iter().filter(|(_, left)| **left > 0).map(|(key, left)| (Some(key.as_str()), -left)).collect();
-    // In one order, though nobody waits.
-    back.sort_unstable();
-    if queue.options.rate_limit.is_some() {
-        back.push((None, -grant.left.max(0)));
-    }
-    starts::record(queue.oid, grant.stamp, &back);
 }
 
 /// Takes room for starts of keys; what is not taken is due later.
@@ -297,30 +247,6 @@ pub fn admits(queue: &Queue, job: &Taken) -> Result<(), &'static str> {
         (true, true) => Err("ready"),
         (true, false) => Ok(()),
     }
-}
-
-/// Has this session a grant for the queue?
-pub fn is_granted(queue: Oid) -> bool {
-    GRANTS.with_borrow(|grants| grants.contains_key(&queue))
-}
-
-/// When the jobs just claimed must have started, if their queue has a rate.
-pub fn take_until() -> Option<Micros> {
-    UNTIL.take()
-}
-
-/// A batch was run: so many began, and so many did not in time.
-pub fn ran(queue: &Queue, started: usize, left: usize, took: Micros) {
-    let Some(rate) = any(queue) else { return };
-    SIZES.with_borrow_mut(|sizes| {
-        let size = sizes.entry(queue.oid).or_insert(1);
-        *size = window::next_size(*size, started as i64, left as i64, took, rate.leeway());
-    });
-}
-
-/// The next job of the queue is to be run alone.
-pub fn one_at_a_time(queue: Oid) {
-    SIZES.with_borrow_mut(|sizes| sizes.remove(&queue));
 }
 
 /// How many more of a key may start now.

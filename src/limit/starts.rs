@@ -13,9 +13,7 @@ use crate::pg::spi::{self, Arg, arg};
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, lock, role, xact};
 use crate::queue::as_extension;
-use pgrx::pg_sys::{
-    BOOLARRAYOID, INT4ARRAYOID, INT8OID, REGCLASSOID, TEXTARRAYOID, TIMESTAMPTZOID,
-};
+use pgrx::pg_sys::{BOOLARRAYOID, INT4ARRAYOID, INT8OID, REGCLASSOID, TEXTARRAYOID, TIMESTAMPTZOID};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -209,11 +207,7 @@ pub fn record(queue: Oid, stamp: Micros, starts: &[(Of, i64)]) {
         let [of_key, key] = names(starts.iter().map(|(of, _)| *of));
         let counts: Vec<i32> = starts.iter().map(|(_, count)| *count as i32).collect();
         let types = [REGCLASSOID, BOOLARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TIMESTAMPTZOID];
-        spi::run_kept(
-            RECORD,
-            &types,
-            &[arg(queue), of_key, key, arg(counts), time::to_arg(Some(stamp))],
-        );
+        spi::run_kept(RECORD, &types, &[arg(queue), of_key, key, arg(counts), time::to_arg(Some(stamp))]);
     });
 }
 
@@ -233,8 +227,7 @@ pub fn prune(queue: Oid, rate: &Rate) -> Option<Micros> {
         let _order = role::Planner::by_index();
         let (old, late) = (now.saturating_sub(memory), rate.latest(now));
         let some = [REGCLASSOID, TIMESTAMPTZOID, INT8OID];
-        let removed =
-            spi::run_kept(REMOVE, &some, &[arg(queue), time::to_arg(Some(old)), arg(STEP)]).len();
+        let removed = spi::run_kept(REMOVE, &some, &[arg(queue), time::to_arg(Some(old)), arg(STEP)]).len();
         let types = [REGCLASSOID, TIMESTAMPTZOID, INT8OID, TIMESTAMPTZOID];
         let stamp = time::to_arg(Some(rate.stamp(now)));
         spi::run_kept(CORRECT, &types, &[arg(queue), time::to_arg(Some(late)), arg(STEP), stamp]);

@@ -145,7 +145,8 @@ mod tests {
     }
 
     fn most_in_any_window(starts: &[Micros], interval: Micros) -> usize {
-        let within = |first: Micros| starts.iter().filter(|at| (first..first + interval).contains(*at)).count();
+        let within =
+            |first: Micros| starts.iter().filter(|at| (first..first + interval).contains(*at)).count();
         starts.iter().map(|first| within(*first)).max().unwrap_or(0)
     }
 

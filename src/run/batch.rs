@@ -100,7 +100,7 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
     if jobs.is_empty() {
         return Report { more, ..Report::default() };
     }
-    let until = limit::rate::take_until();
+    let until = limit::grant::take_until();
     let began = time::now();
     keys::require_fresh_view(queue, &jobs).map_err(ErrorReport::from).unwrap_or_report();
     observer.claimed(queue, processor, &jobs);
@@ -119,7 +119,7 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
     let report = batch.finish();
     if until.is_some() {
         let started = report.claimed - report.returned;
-        limit::rate::ran(queue, started, report.returned, time::now() - began);
+        limit::grant::ran(queue, started, report.returned, time::now() - began);
     }
     Report { more, ..report }
 }
@@ -162,7 +162,8 @@ impl Batch<'_> {
         loop {
             list.retain(|index| !matches!(self.endings[*index], Ending::Held));
             let Some(first) = list.first().copied() else { return };
-            if self.subtransactions >= MOST_SUBTRANSACTIONS || self.until.is_some_and(|until| time::now() > until)
+            if self.subtransactions >= MOST_SUBTRANSACTIONS
+                || self.until.is_some_and(|until| time::now() > until)
             {
                 return;
             }

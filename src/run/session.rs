@@ -141,7 +141,7 @@ fn run_again(
     if let [id] = ids {
         return run_failed(session, queue, *id, failure, observer);
     }
-    limit::rate::one_at_a_time(queue);
+    limit::grant::one_at_a_time(queue);
     let mut total = Report::default();
     let mut last = Ok(());
     // One that cannot even be put among the failed ones does not keep the others from their turn.
@@ -164,7 +164,7 @@ pub fn run_alone(
     let mut run = || run_claim(session, queue, &mut |_| Claim::Job(id), observer);
     let outcome = match run() {
         // Room was taken for it: now for the job.
-        Ok(Some(report)) if report.claimed == 0 && limit::rate::is_granted(queue) => run(),
+        Ok(Some(report)) if report.claimed == 0 && limit::grant::is_granted(queue) => run(),
         outcome => outcome,
     };
     match outcome {

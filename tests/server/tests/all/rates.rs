@@ -37,7 +37,8 @@ fn put(db: &mut Client, count: i32, keys: i32) {
 
 /// Takes jobs until told to stop, by dequeue and by pop, and tells the log when it had them.
 fn client(mut db: Client, stop: &AtomicBool) {
-    const TELL: &str = "CREATE OR REPLACE FUNCTION pg_temp.tell(key text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+    const TELL: &str =
+        "CREATE OR REPLACE FUNCTION pg_temp.tell(key text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
         RAISE LOG 'started|%|%|', key, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint; END $$";
     db.batch_execute(TELL).expect("tell");
     for turn in 0.. {
@@ -74,7 +75,8 @@ fn starts(server: &Server) -> BTreeMap<String, Vec<i64>> {
 
 fn most_within(mut starts: Vec<i64>, interval_ms: i64) -> usize {
     starts.sort_unstable();
-    let within = |from: &i64| starts.iter().filter(|at| (*from..from + interval_ms * 1000).contains(*at)).count();
+    let within =
+        |from: &i64| starts.iter().filter(|at| (*from..from + interval_ms * 1000).contains(*at)).count();
     starts.iter().map(within).max().unwrap_or(0)
 }
 
@@ -150,7 +152,9 @@ fn a_killed_worker_leaves_its_starts_behind() {
         let before = most_of_all(&server, i64::MAX / 4000);
         until("a job starts", || most_of_all(&server, i64::MAX / 4000) > before);
         let pid = until_some("a worker is there", || {
-            db.all::<i32>("SELECT pid FROM pg_stat_activity WHERE backend_type = 'queue_ext worker'").first().copied()
+            db.all::<i32>("SELECT pid FROM pg_stat_activity WHERE backend_type = 'queue_ext worker'")
+                .first()
+                .copied()
         });
         let crashes = server.log().matches("reinitializing").count();
         assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
