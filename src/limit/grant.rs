@@ -1,14 +1,23 @@
 //! Grants: room that a worker, or `CALL queue.run`, has taken in one transaction for jobs that it runs in the
 //! next. See `rate`.
+//!
+//! In between the jobs are ready. Another worker that met them would find no room for their keys and block
+//! them: no harm, but they would come back late. So workers with jobs of limited keys do this in turn, as far
+//! as there is shared memory to say so.
 
 use super::window;
 use super::{rate, starts};
-use crate::pg::Oid;
-use crate::pg::time::Micros;
+use crate::pg::time::{self, Micros};
+use crate::pg::{Oid, interrupt, latch, shmem};
 use crate::queue::Queue;
 use crate::wake;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+
+/// A turn ends by itself after so long; nobody waits for longer.
+const LONGEST_TURN: Micros = 100_000;
+const LOOK_AGAIN_MS: i64 = 1;
 
 /// Room that this session has taken for jobs that it is about to run.
 pub struct Grant {
@@ -18,6 +27,41 @@ pub struct Grant {
     pub stamp: Micros,
     pub left: i64,
     pub keys: HashMap<String, i64>,
+    pub turn: Option<Turn>,
+}
+
+/// While it lives, other workers wait with their grants, though not for ever.
+pub struct Turn {
+    kept: &'static AtomicI64,
+    until: Micros,
+}
+
+impl Turn {
+    /// Waits for those before it. `None`: they take too long, or nobody knows of any.
+    pub fn wait(queue: Oid) -> Option<Turn> {
+        let kept = &shmem::get()?.queues[wake::place_of(queue)?].granting_until;
+        let longest = time::now() + LONGEST_TURN;
+        loop {
+            let (now, before) = (time::now(), kept.load(SeqCst));
+            let until = now + LONGEST_TURN;
+            // One from before the clock was set back does not count either.
+            let is_over = !(now..=until).contains(&before);
+            if is_over && kept.compare_exchange(before, until, SeqCst, SeqCst).is_ok() {
+                return Some(Turn { kept, until });
+            }
+            if now >= longest {
+                return None;
+            }
+            latch::sleep(Some(LOOK_AGAIN_MS));
+            interrupt::check();
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = self.kept.compare_exchange(self.until, 0, SeqCst, SeqCst);
+    }
 }
 
 thread_local! {

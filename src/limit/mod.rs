@@ -117,8 +117,12 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
     let closing = Closing::begin();
     // Of each key: the rows that say so are written only later.
     let mut so_far = HashMap::new();
-    while most > 0 {
-        let next = claim::next_of_all(queue, most - all.taken.len() as i64, used);
+    loop {
+        let left = most - all.taken.len() as i64;
+        if left <= 0 {
+            break;
+        }
+        let next = claim::next_of_all(queue, left, used);
         all.more = next.more;
         let (fit, mut over) = split(queue, next.taken, used, &mut so_far);
         let (fit, too_many) = rate.split(fit);

@@ -25,7 +25,7 @@
 //! the leeway has passed; memory of it that is lost costs room, but lets nobody start.
 
 use super::count;
-use super::grant::{self, Grant};
+use super::grant::{self, Grant, Turn};
 use super::starts::{self, Known, Of, Room};
 use super::window::Rate;
 use crate::claim::{Taken, Use};
@@ -70,6 +70,7 @@ pub struct Claim<'a> {
     until: Micros,
     /// Jobs that are to be run in this transaction are covered by this.
     grant: Option<Grant>,
+    turn: Option<Turn>,
     /// They are to be run in the next one.
     pub only_grants: bool,
     /// Some were not covered.
@@ -86,25 +87,30 @@ impl<'a> Claim<'a> {
             stamp: 0,
             until: 0,
             grant: None,
+            turn: None,
             only_grants: false,
             is_void: false,
         };
         let Some(rate) = claim.rate else { return claim };
-        let now = time::now();
-        (claim.stamp, claim.until) = (rate.stamp(now), now.saturating_add(rate.leeway()));
         if used == Use::Run {
-            if let Some(grant) = grant::take(queue, now) {
+            if let Some(grant) = grant::take(queue, time::now()) {
                 claim.most = wanted.min(grant.left);
                 claim.grant = Some(grant);
                 return claim;
             }
             claim.only_grants = true;
+            if of_keys(queue).is_some() {
+                claim.turn = Turn::wait(queue.oid);
+            }
             let size = grant::size(queue.oid);
             claim.most = wanted.min(size);
         }
+        let turn = count::turn(queue.oid);
+        let now = time::now();
+        (claim.stamp, claim.until) = (rate.stamp(now), now.saturating_add(rate.leeway()));
         if let Some(rate) = of_queue(queue) {
             let room = {
-                let _turn = count::turn(queue.oid);
+                let _turn = turn;
                 starts::reserve(queue.oid, &rate, claim.stamp, &[(None, claim.most)]).into_iter().next()
             };
             claim.most = claim.most.min(room.as_ref().map_or(0, |room| room.granted));
@@ -155,8 +161,17 @@ impl<'a> Claim<'a> {
             }
         }
         let started: Vec<(Of, i64)> = started.into_iter().map(|(key, count)| (Some(key), count)).collect();
-        starts::record(self.queue.oid, self.stamp, &started);
+        starts::record(self.queue.oid, self.stamp_to_record(), &started);
         (fit, over)
+    }
+
+    /// Who only grants keeps to the time of the grant. What is handed out now starts now, however long it took
+    /// to find it.
+    fn stamp_to_record(&self) -> Micros {
+        match self.rate.filter(|_| !self.only_grants) {
+            Some(rate) => rate.stamp(time::now()).max(self.stamp),
+            None => self.stamp,
+        }
     }
 
     /// So these jobs are to start.
@@ -171,7 +186,7 @@ impl<'a> Claim<'a> {
             return grant::give_back(self.queue, &grant);
         }
         if of_queue(self.queue).is_some() {
-            starts::record(oid, self.stamp, &[(None, count)]);
+            starts::record(oid, self.stamp_to_record(), &[(None, count)]);
         }
         if let Some(room) = self.room.take() {
             room.settle(count);
@@ -183,7 +198,14 @@ impl<'a> Claim<'a> {
                 .for_each(|key| *keys.entry(key).or_default() += 1);
             grant::keep(
                 oid,
-                Grant { is_committed: false, until: self.until, stamp: self.stamp, left: count, keys },
+                Grant {
+                    is_committed: false,
+                    until: self.until,
+                    stamp: self.stamp,
+                    left: count,
+                    keys,
+                    turn: self.turn.take(),
+                },
             );
         }
     }

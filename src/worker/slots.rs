@@ -108,6 +108,8 @@ pub struct QueueSlot {
     pub next_sweep: AtomicI64,
     /// When blocked jobs over the limit of their keys are to be looked at next.
     pub next_limit_look: AtomicI64,
+    /// Until then at the latest a worker has put jobs back only to take them again.
+    pub granting_until: AtomicI64,
     _rates: NewLine,
     pub done: Rate,
     pub failed: Rate,
@@ -246,6 +248,7 @@ impl QueueSlot {
         self.wanted.clear();
         self.passed.store(0, SeqCst);
         self.sorted.store(0, SeqCst);
+        self.granting_until.store(0, SeqCst);
         self.next_sweep.store(0, SeqCst);
         self.next_limit_look.store(NEVER, SeqCst);
     }
