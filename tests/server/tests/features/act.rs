@@ -32,10 +32,14 @@ fn put(world: &World, db: &mut Client, rng: &mut Rng) -> Result<&'static str, Er
             for _ in 0..rng.between(1, 4) {
                 let token = world.token();
                 db.execute("INSERT INTO accepted VALUES ($1, $2, $3)", &[&queue, &token, &group])?;
+                let key = match rng.between(1, 3) {
+                    3 => "NULL".into(),
+                    key => format!("'k{key}'"),
+                };
                 match rng.between(1, 3) {
-                    1 => db.batch_execute(&format!("INSERT INTO {queue} (token, group_key, priority) VALUES ({token}, '{group}', {})", rng.between(0, 9)))?,
-                    2 => db.batch_execute(&format!("SELECT queue.enqueue_many('{queue}', ARRAY['{{\"token\": {token}}}'::jsonb], group_key => '{group}')"))?,
-                    _ => db.batch_execute(&format!("SELECT queue.enqueue('{queue}', '{{\"token\": {token}}}', group_key => '{group}', priority => {})", rng.between(0, 9)))?,
+                    1 => db.batch_execute(&format!("INSERT INTO {queue} (token, key, group_key, priority) VALUES ({token}, {key}, '{group}', {})", rng.between(0, 9)))?,
+                    2 => db.batch_execute(&format!("SELECT queue.enqueue_many('{queue}', ARRAY['{{\"token\": {token}}}'::jsonb], key => {key}, group_key => '{group}')"))?,
+                    _ => db.batch_execute(&format!("SELECT queue.enqueue('{queue}', '{{\"token\": {token}}}', key => {key}, group_key => '{group}', priority => {})", rng.between(0, 9)))?,
                 }
             }
             Ok("jobs of a group")

@@ -23,6 +23,8 @@ pub const TABLES: &str = "
 
     SELECT queue.create_queue(name, 'token bigint', backoff => '10 ms', backoff_max => '50 ms', max_attempts => 1000, on_group_failure => policy)
         FROM (VALUES ('ordered', 'block'), ('passing', 'continue'), ('lent', 'block')) v (name, policy);
+    -- Groups and a limit of keys, which cut across them.
+    SELECT queue.alter_queue('lent', max_running_per_key => 2);
     CREATE FUNCTION work(j ordered) RETURNS void LANGUAGE plpgsql AS $$
     DECLARE s timestamptz := clock_timestamp();
     BEGIN
