@@ -50,12 +50,12 @@ fn move_all(
     let condition = Condition::of(condition)?.and("state <> 'blocked' OR after IS NULL");
     let queue = queue::open_owned(oid)?;
     let target = open_target(&queue, target)?;
-    let gathering = keys::Gathering::begin();
-    let moved = each(oid, &states, &condition, &mut |queue, state, taken| {
-        transfer(queue, state, &taken, target).map(drop)
-    })?;
-    gathering.settle()?;
-    Ok(moved)
+    each(oid, &states, &condition, &mut |queue, state, taken| {
+        // In each part: if a job's key is refused, the part is rolled back, and made smaller.
+        let gathering = keys::Gathering::begin();
+        transfer(queue, state, &taken, target)?;
+        gathering.settle()
+    })
 }
 
 /// The other queue, if the caller may put jobs on it.

@@ -38,8 +38,8 @@
 //! their transaction, however it ends.
 
 pub mod count;
-mod grouped;
 pub mod grant;
+mod grouped;
 mod look;
 pub mod rate;
 mod starts;
