@@ -1,7 +1,11 @@
 # WAL for a job put by a transaction of its own and done by a worker in batches, by hand put likewise and deleted in
 # batches of 100; without what its text takes. Full pages are not written for this: how many there are depends on the
 # checkpoints, not on the queue.
+# WAL records are padded to 8 bytes, so texts of one length would be measured with one padding: theirs vary.
 wal_jobs=10000
+varied_insert_into() {
+    printf '%s\n' '\set n random(3, 10)' "INSERT INTO $1 (recipient, subject) VALUES ('someone@example.org', left('Your order', :n));"
+}
 wal() { sql -c 'SELECT pg_current_wal_insert_lsn()'; }
 text_of() { sql -c "SELECT avg(octet_length(recipient) + octet_length(subject) + 2) FROM $1"; }
 
@@ -10,7 +14,7 @@ wal_per_job() {
     local began text
     sql -c 'TRUNCATE hand, mail' -c CHECKPOINT
     began=$(wal)
-    PGOPTIONS='-c synchronous_commit=off' bench 1 "$(insert_into "$1")" --transactions="$wal_jobs" >/dev/null
+    PGOPTIONS='-c synchronous_commit=off' bench 1 "$(varied_insert_into "$1")" --transactions="$wal_jobs" >/dev/null
     text=$(text_of "$1")
     $2 >/dev/null
     sql -c "SELECT (pg_current_wal_insert_lsn() - '$began') / $wal_jobs.0 - $text"
