@@ -25,7 +25,10 @@ pub fn of_rows(row_type: Oid, rows: &[Datum]) -> Datum {
 /// A jsonb value's size as stored, without reading it whole.
 pub fn stored_bytes(value: Datum) -> usize {
     // SAFETY: a non-null varlena datum; the header tells its uncompressed size.
-    unsafe { pg_sys::toast_raw_datum_size(value) }
+    unsafe {
+        let stored = value.cast_mut_ptr::<pg_sys::varlena>();
+        if pgrx::varatt_is_4b_u(stored) { pgrx::varsize(stored) } else { pg_sys::toast_raw_datum_size(value) }
+    }
 }
 
 /// The length of a text, without reading it.
@@ -53,7 +56,10 @@ pub fn of_jsonb(values: &[Datum]) -> Datum {
 /// The value with a full header, uncompressed and in memory.
 pub fn detoasted(value: Datum) -> Datum {
     // SAFETY: a non-null varlena datum.
-    unsafe { Datum::from(pg_sys::pg_detoast_datum(value.cast_mut_ptr())) }
+    unsafe {
+        let stored = value.cast_mut_ptr::<pg_sys::varlena>();
+        if pgrx::varatt_is_4b_u(stored) { value } else { Datum::from(pg_sys::pg_detoast_datum(stored)) }
+    }
 }
 
 /// A jsonb value from its text, which must be valid.

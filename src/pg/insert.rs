@@ -245,7 +245,6 @@ impl Inserter {
         // SAFETY: the first slots hold rows of the open table; the table's own indexes are open in
         // `target`. Nothing with a destructor is between the guard and the calls.
         unsafe {
-            let command = super::xact::command_to_write();
             let slots = self.slots.as_mut_ptr();
             let (table, indexes) = (self.on.table.raw(), self.indexes);
             let (memory, scratch) = (self.memory, self.scratch);
@@ -262,6 +261,7 @@ impl Inserter {
                 if count == 1 {
                     raw::simple_table_tuple_insert(table, *slots);
                 } else {
+                    let command = raw::GetCurrentCommandId(true);
                     raw::heap_multi_insert(table, slots, count as i32, command, 0, std::ptr::null_mut());
                 }
                 for place in 0..count {

@@ -74,6 +74,9 @@ unsafe extern "C-unwind" {
     pub fn GetCurrentTransactionNestLevel() -> i32;
     pub fn GetUserIdAndSecContext(user: *mut pg_sys::Oid, context: *mut i32);
     pub fn SetUserIdAndSecContext(user: pg_sys::Oid, context: i32);
+    pub fn SPI_plan_get_plan_sources(plan: pg_sys::SPIPlanPtr) -> *mut List;
+    pub fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
+    pub fn IsInParallelMode() -> bool;
     pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
     pub fn MemoryContextReset(context: pg_sys::MemoryContext);
     pub fn getKeyJsonValueFromContainer(

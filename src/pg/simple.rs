@@ -217,7 +217,8 @@ impl Plan {
             };
             while arguments(list) {
                 simple.evaluate(list, on_row);
-                pg_sys::MemoryContextReset(for_row);
+                // Does not raise.
+                super::raw::MemoryContextReset(for_row);
             }
             pg_sys::MemoryContextSwitchTo(before);
         }
@@ -227,9 +228,9 @@ impl Plan {
     /// # Safety
     /// The plan was made by SPI from one statement.
     pub unsafe fn source(&self) -> *mut pg_sys::CachedPlanSource {
-        // SAFETY: by the contract above the list has one element.
+        // SAFETY: by the contract above the list has one element. Reads it, and does not raise.
         unsafe {
-            let list = pg_sys::SPI_plan_get_plan_sources(self.raw());
+            let list = super::raw::SPI_plan_get_plan_sources(self.raw());
             (*(*list).elements).ptr_value.cast()
         }
     }

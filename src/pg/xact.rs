@@ -105,10 +105,14 @@ pub fn command_to_write() -> u32 {
 
 /// Raises, as the executor does, if this transaction may not write.
 pub fn require_writable(command: &'static std::ffi::CStr) {
-    // SAFETY: a constant C string.
+    // SAFETY: a constant C string; a global, and a function that reads one.
     unsafe {
-        pg_sys::PreventCommandIfReadOnly(command.as_ptr());
-        pg_sys::PreventCommandIfParallelMode(command.as_ptr());
+        if pg_sys::XactReadOnly {
+            pg_sys::PreventCommandIfReadOnly(command.as_ptr());
+        }
+        if super::raw::IsInParallelMode() {
+            pg_sys::PreventCommandIfParallelMode(command.as_ptr());
+        }
     }
 }
 
