@@ -1,9 +1,10 @@
 # What a trigger costs the application: equal tables, without a trigger, with one by hand, attached as attach does it by
 # itself (by statement), and by row.
 sql -f tests/bench/trigger.sql >/dev/null
-# What none can go below: a trigger in C that only writes the row. Postgres must be able to read it.
-cc -O2 -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$PGDATA/bound.so" tests/bench/bound.c
-sql -v library="$PGDATA/bound.so" -f tests/bench/bound.sql
+make_bound
+sql -c 'CREATE TABLE orders_bound (LIKE orders_plain INCLUDING ALL)' \
+    -c "DO \$\$ BEGIN EXECUTE format('CREATE TRIGGER enqueue AFTER INSERT ON orders_bound FOR EACH ROW
+            EXECUTE FUNCTION only_insert(%s)', 'jobs_bound'::regclass::oid); END \$\$"
 
 insert_one() { echo "INSERT INTO $1 (email, total) VALUES ('someone@example.org', 12.50);"; }
 insert_many() { echo "INSERT INTO $1 (email, total) SELECT 'someone' || i || '@example.org', i FROM generate_series(1, 1000) i;"; }

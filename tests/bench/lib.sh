@@ -20,6 +20,13 @@ pop_by_hand() {
           FOR UPDATE SKIP LOCKED LIMIT $1) next WHERE h.ctid = next.ctid RETURNING h.*;"
 }
 
+# Makes what bound.sql has. Postgres must be able to read the library.
+make_bound() {
+    [ ! -e "$PGDATA/bound.so" ] || return 0
+    cc -O2 -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$PGDATA/bound.so" tests/bench/bound.c
+    sql -v library="$PGDATA/bound.so" -f tests/bench/bound.sql
+}
+
 # full_and_bench QUEUE JOBS CLIENTS SCRIPT TRANSACTIONS: the same, on a queue of so many jobs, so many transactions a client.
 full_and_bench() {
     sql -c "CALL fill('$1', $2)" -c "VACUUM ANALYZE $1"
