@@ -28,6 +28,7 @@ pub mod json;
 pub mod latch;
 pub mod leased;
 pub mod lock;
+pub mod lookup;
 pub mod parse;
 pub mod passing;
 pub mod planned;

@@ -1,12 +1,12 @@
 //! How a queue's table is stored: the numbers of its columns, its partitions and the indexes that claims
 //! use. Known only if it is stored as it was made; else jobs are moved by SQL.
 
+use super::stored::{Index, Stored};
 use super::{HEADER, STATES};
 use crate::pg::Oid;
 use crate::pg::group;
 use crate::pg::leased;
 use crate::pg::ready::{Columns, Place};
-use crate::pg::spi;
 use pgrx::pg_sys;
 
 /// The header's columns, in the order of `HEADER`.
@@ -48,82 +48,23 @@ pub struct Layout {
     group_indexes: [Oid; STATES.len()],
 }
 
-/// One row for each partition: its state; whether its columns are laid out as the queue's; its index for
-/// claims: (priority, id) on the ready ones, (id) on the others; and its index
-/// for groups.
-const PARTITIONS: &str = "
-    SELECT s.state, c.oid,
-           NOT EXISTS (
-               SELECT FROM (SELECT * FROM pg_attribute WHERE attrelid = $1 AND attnum > 0) p
-               FULL JOIN (SELECT * FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0) r ON r.attnum = p.attnum
-               WHERE (p.atttypid, p.attisdropped, p.attlen, p.attname)
-                     IS DISTINCT FROM (r.atttypid, r.attisdropped, r.attlen, r.attname)),
-           (SELECT i.indexrelid
-            FROM pg_index i
-            JOIN pg_class x ON x.oid = i.indexrelid
-            JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
-            WHERE i.indrelid = c.oid AND i.indisvalid AND i.indisunique AND i.indimmediate
-              AND i.indpred IS NULL AND i.indexprs IS NULL
-              AND 0 = ALL (i.indoption::int2[])
-              AND (SELECT array_agg(a.attname ORDER BY k.place)
-                   FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
-                   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum)
-                  = CASE s.state WHEN 'ready' THEN '{priority,id}'::name[] ELSE '{id}'::name[] END
-            ORDER BY i.indisreplident DESC, i.indisprimary DESC, i.indexrelid LIMIT 1),
-           (SELECT i.indexrelid
-            FROM pg_index i
-            JOIN pg_class x ON x.oid = i.indexrelid
-            JOIN pg_am m ON m.oid = x.relam AND m.amname = 'btree'
-            WHERE i.indrelid = c.oid AND i.indisvalid AND i.indexprs IS NULL
-              AND replace(pg_get_expr(i.indpred, i.indrelid), '\"', '')
-                  = CASE s.state WHEN 'blocked' THEN '((group_key IS NOT NULL) AND (after IS NULL))'
-                                 ELSE '(group_key IS NOT NULL)' END
-              AND 0 = ALL (i.indoption::int2[]) AND i.indcollation[0] = 'pg_catalog.\"C\"'::regcollation
-              AND (SELECT array_agg(a.attname ORDER BY k.place)
-                   FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
-                   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum)
-                  = CASE WHEN s.state IN ('ready', 'blocked') THEN '{group_key,id}'::name[]
-                         WHEN s.state = 'scheduled' THEN '{group_key,attempt}'::name[]
-                         ELSE '{group_key}'::name[] END
-            ORDER BY i.indexrelid LIMIT 1)
-    FROM pg_inherits h
-    JOIN pg_class c ON c.oid = h.inhrelid
-    JOIN (SELECT state, 'FOR VALUES IN (''' || state || ''')' AS bound
-          FROM unnest('{ready,scheduled,blocked,running,failed,done}'::text[]) AS state) s
-         ON s.bound = pg_get_expr(c.relpartbound, c.oid)
-    WHERE h.inhparent = $1";
-
-const NUMBERS: &str = "
-    SELECT a.attname::text, a.attnum FROM pg_attribute a
-    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped";
-
 impl Layout {
-    /// Must be called inside `spi::connect`, with the rights of the extension's owner.
-    pub fn of(parent: Oid, row_type: Oid) -> Option<Layout> {
-        let args = [spi::arg(parent)];
+    pub fn of(stored: &Stored, row_type: Oid) -> Option<Layout> {
+        let mut numbers = [0; HEADER.len()];
+        for (number, name) in numbers.iter_mut().zip(HEADER) {
+            *number = stored.column(name)?.number;
+        }
         let mut partitions = [Oid::INVALID; STATES.len()];
         let (mut indexes, mut group_indexes) = (partitions, partitions);
-        let found = spi::run_kept(PARTITIONS, &[pg_sys::OIDOID], &args);
-        for row in 0..found.len() {
-            let state: Option<String> = found.get(row, 1);
-            let is_alike: bool = found.get(row, 3)?;
-            if let Some(place) = state.and_then(|state| position(&state)).filter(|_| is_alike) {
-                partitions[place] = found.get(row, 2)?;
-                indexes[place] = found.get(row, 4)?;
-                group_indexes[place] = found.get(row, 5).unwrap_or(Oid::INVALID);
+        for (table, state) in &stored.partitions {
+            if let Some(place) = state.filter(|_| stored.is_alike(*table)) {
+                partitions[place] = *table;
+                indexes[place] = claim_index(stored, *table, place, &numbers)?;
+                group_indexes[place] = group_index(stored, *table, place, &numbers).unwrap_or(Oid::INVALID);
             }
         }
-        let mut numbers = [0; HEADER.len()];
-        let found = spi::run_kept(NUMBERS, &[pg_sys::OIDOID], &args);
-        for row in 0..found.len() {
-            let name: String = found.get(row, 1)?;
-            if let Some(place) = HEADER.iter().position(|header| *header == name) {
-                numbers[place] = found.get(row, 2)?;
-            }
-        }
-        let complete = !partitions.contains(&Oid::INVALID) && !numbers.contains(&0);
-        complete.then(|| Layout {
-            parent,
+        (!partitions.contains(&Oid::INVALID)).then(|| Layout {
+            parent: stored.parent,
             row_type,
             numbers,
             partitions,
@@ -209,4 +150,35 @@ impl Layout {
 
 fn position(state: &str) -> Option<usize> {
     STATES.iter().position(|known| *known == state)
+}
+
+/// A partition's index for claims: (priority, id) on the ready ones, (id) on the others.
+fn claim_index(stored: &Stored, table: Oid, place: usize, numbers: &[i16]) -> Option<Oid> {
+    let columns: &[Col] = if place == 0 { &[Col::Priority, Col::Id] } else { &[Col::Id] };
+    let fits = |index: &&Index| index.unique && index.condition.is_none() && is_on(index, columns, numbers);
+    let found = stored.indexes_of(table).filter(fits);
+    found.max_by_key(|index| (index.standing, std::cmp::Reverse(index.oid.to_u32()))).map(|index| index.oid)
+}
+
+/// A partition's index for groups.
+fn group_index(stored: &Stored, table: Oid, place: usize, numbers: &[i16]) -> Option<Oid> {
+    let columns: &[Col] = match STATES[place] {
+        "ready" | "blocked" => &[Col::GroupKey, Col::Id],
+        "scheduled" => &[Col::GroupKey, Col::Attempt],
+        _ => &[Col::GroupKey],
+    };
+    let condition = match STATES[place] {
+        "blocked" => "((group_key IS NOT NULL) AND (after IS NULL))",
+        _ => "(group_key IS NOT NULL)",
+    };
+    let fits = |index: &&Index| {
+        index.condition.as_deref() == Some(condition)
+            && index.collation == pg_sys::C_COLLATION_OID
+            && is_on(index, columns, numbers)
+    };
+    stored.indexes_of(table).filter(fits).map(|index| index.oid).min_by_key(|oid| oid.to_u32())
+}
+
+fn is_on(index: &Index, columns: &[Col], numbers: &[i16]) -> bool {
+    index.columns.iter().copied().eq(columns.iter().map(|column| numbers[*column as usize]))
 }

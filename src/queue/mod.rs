@@ -7,6 +7,7 @@ pub mod limits;
 mod load;
 pub mod options;
 pub mod statements;
+mod stored;
 pub mod table;
 
 use crate::claim::floor;

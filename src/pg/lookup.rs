@@ -1,0 +1,65 @@
+//! Rows of the catalogs by their keys, from Postgres' own caches: what a session asks when it first uses a queue.
+
+use pgrx::pg_sys::{self, Datum, Oid, SysCacheIdentifier};
+use std::ffi::CStr;
+
+/// A row of a catalog: its columns of fixed width, in a struct of Postgres' own. Given back when dropped.
+struct Found<T>(pg_sys::HeapTuple, std::marker::PhantomData<T>);
+
+impl<T> Found<T> {
+    /// # Safety
+    /// The cache has one key, an oid, and is of the catalog whose rows `T` describes.
+    unsafe fn by_oid(cache: SysCacheIdentifier::Type, oid: Oid) -> Option<Found<T>> {
+        // SAFETY: by the contract above; null if there is no such row.
+        let row = unsafe { pg_sys::SearchSysCache1(cache as i32, Datum::from(oid)) };
+        (!row.is_null()).then_some(Found(row, std::marker::PhantomData))
+    }
+
+    fn form(&self) -> &T {
+        // SAFETY: by the contract of `by_oid`; the row stays where it is until it is given back.
+        unsafe { &*pg_sys::GETSTRUCT(self.0).cast::<T>() }
+    }
+}
+
+impl<T> Drop for Found<T> {
+    fn drop(&mut self) {
+        // SAFETY: found by `by_oid`, and given back once.
+        unsafe { pg_sys::ReleaseSysCache(self.0) };
+    }
+}
+
+/// The type of arrays of these.
+pub fn array_type_of(type_oid: Oid) -> Oid {
+    // SAFETY: a syscache lookup.
+    unsafe { pg_sys::get_array_type(type_oid) }
+}
+
+/// The name of a type whose values come out of JSON by its input alone: a base type, but no array and no JSON.
+pub fn base_type_name(type_oid: Oid) -> Option<String> {
+    // SAFETY: the cache of pg_type.
+    let found = unsafe { Found::<pg_sys::FormData_pg_type>::by_oid(SysCacheIdentifier::TYPEOID, type_oid) }?;
+    let form = found.form();
+    let is_base = form.typtype as u8 == pg_sys::TYPTYPE_BASE;
+    let is_array = form.typcategory as u8 == pg_sys::TYPCATEGORY_ARRAY;
+    // SAFETY: a name is NUL-terminated.
+    let name = unsafe { CStr::from_ptr(form.typname.data.as_ptr()) };
+    (is_base && !is_array && name != c"json" && name != c"jsonb").then(|| super::catalog::type_name(type_oid))
+}
+
+/// The sequence behind an identity column.
+pub fn identity_sequence(table: Oid, column: &CStr) -> Option<Oid> {
+    let column = super::catalog::column_number(table, column);
+    if column == 0 {
+        return None;
+    }
+    // SAFETY: a scan of pg_depend for a column that exists; `true`: no ERROR if there is none.
+    let sequence = unsafe {
+        #[cfg(feature = "pg15")]
+        let sequence = pg_sys::getIdentitySequence(table, column, true);
+        #[cfg(not(feature = "pg15"))]
+        let sequence =
+            pg_sys::getIdentitySequence(super::relation::Open::for_reading(table).raw(), column, true);
+        sequence
+    };
+    (sequence != Oid::INVALID).then_some(sequence)
+}
