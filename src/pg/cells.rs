@@ -29,9 +29,8 @@ impl Cells<'_> {
         // SAFETY: a composite value of the queue's row type, whose description this is; there is room for
         // all its columns: the partition has the same.
         unsafe {
-            let mut tuple = super::row::tuple(row);
             assert_eq!(self.values.len(), (*desc.0).natts as usize);
-            pg_sys::heap_deform_tuple(&mut tuple, desc.0, self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
+            take_apart(row, desc.0, self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
         }
     }
 }
@@ -72,9 +71,24 @@ impl Desc {
     pub fn read(&self, row: Datum, values: &mut [Datum], nulls: &mut [bool]) {
         assert!(values.len() == self.columns() && nulls.len() == self.columns());
         // SAFETY: a composite value; there is room for all its columns.
-        unsafe {
-            let mut tuple = super::row::tuple(row);
-            pg_sys::heap_deform_tuple(&mut tuple, self.0, values.as_mut_ptr(), nulls.as_mut_ptr());
+        unsafe { take_apart(row, self.0, values.as_mut_ptr(), nulls.as_mut_ptr()) };
+    }
+}
+
+/// Reads all columns of a composite value.
+///
+/// # Safety
+/// A composite value of the type that is described; there is room for all its columns.
+unsafe fn take_apart(row: Datum, desc: pg_sys::TupleDesc, values: *mut Datum, nulls: *mut bool) {
+    // SAFETY: by the contract above. Of a row that has all the columns memory is read and nothing else, so no
+    // guard is needed; one that is older than a column gets that column's default, which may be made anew.
+    unsafe {
+        let mut tuple = super::row::tuple(row);
+        let columns = u32::from((*tuple.t_data).t_infomask2) & pg_sys::HEAP_NATTS_MASK;
+        if columns >= (*desc).natts as u32 {
+            super::raw::heap_deform_tuple(&mut tuple, desc, values, nulls);
+        } else {
+            pg_sys::heap_deform_tuple(&mut tuple, desc, values, nulls);
         }
     }
 }

@@ -175,21 +175,26 @@ pub struct Plain {
     keys: Keys,
     /// Of words, since Postgres wants a value aligned.
     room: Vec<u64>,
+    /// Of the present row, and not looked at once the object is made.
+    values: Vec<Value<'static>>,
 }
 
 impl Plain {
     pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Plain {
-        Plain { keys: Keys::new(names), room: Vec::new() }
+        Plain { keys: Keys::new(names), room: Vec::new(), values: Vec::new() }
     }
 
     /// The columns as an object, valid until the next; `None` if `object` must make it.
     pub fn object(&mut self, columns: impl Iterator<Item = (Kind, Option<Datum>)>) -> Option<Datum> {
-        let values = columns.map(|(kind, value)| plain_value(kind, value)).collect::<Option<Vec<_>>>()?;
-        let room = self.keys.room(&values);
+        self.values.clear();
+        for (kind, value) in columns {
+            self.values.push(plain_value(kind, value)?);
+        }
+        let room = self.keys.room(&self.values);
         self.room.resize(self.room.len().max(room.div_ceil(8)), 0);
         // SAFETY: there are so many bytes, and any bytes are words.
         let bytes = unsafe { std::slice::from_raw_parts_mut(self.room.as_mut_ptr().cast(), room) };
-        self.keys.write(&values, bytes)?;
+        self.keys.write(&self.values, bytes)?;
         Some(Datum::from(self.room.as_ptr()))
     }
 }

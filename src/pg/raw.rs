@@ -77,6 +77,12 @@ unsafe extern "C-unwind" {
     pub fn SPI_plan_get_plan_sources(plan: pg_sys::SPIPlanPtr) -> *mut List;
     pub fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
     pub fn IsInParallelMode() -> bool;
+    pub fn heap_deform_tuple(
+        tuple: pg_sys::HeapTuple,
+        desc: pg_sys::TupleDesc,
+        values: *mut pg_sys::Datum,
+        nulls: *mut bool,
+    );
     pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
     pub fn MemoryContextReset(context: pg_sys::MemoryContext);
     pub fn getKeyJsonValueFromContainer(
