@@ -17,12 +17,25 @@ insert_select() {
     times 100 "$(bench 1 'INSERT INTO sink SELECT id, recipient, subject FROM hundred;' --time="$seconds")"
 }
 insert_each_ours() { by_worker 'insert_each(mail)' 50000; }
-# What bounds it: a commit for a hundred jobs, in the server, and nothing else.
+# What bounds it: a commit for a hundred jobs, in the server, and nothing else; with a hundred rows deleted in the order of
+# the index by C that does nothing else; and the function called for a hundred jobs that stand in an array.
+make_bound
 only_commits() { times "$jobs" "$(sql -c "CALL only_commit($((jobs / 100)), NULL)")"; }
+only_takes() {
+    sql -c "CALL fill('mail', $jobs)" -c 'VACUUM ANALYZE mail'
+    times "$jobs" "$(sql -c "CALL only_take_all($((jobs / 100)), NULL)")"
+}
+insert_each_called() {
+    sql -c 'TRUNCATE sink'
+    times 100 "$(bench 1 'SELECT insert_each(job) FROM (SELECT unnest(jobs) AS job FROM hundred_jobs) j;' --time="$seconds")"
+}
 
-in_turn batches_hand noop_ours noop_many_ours only_commits
+in_turn batches_hand noop_ours noop_many_ours only_commits only_takes
 row "worker, no-op f(mail), jobs" batches_hand noop_ours "at least 1.5 and 150,000/s"
 row "worker, no-op f(mail[]), jobs" batches_hand noop_many_ours 3
 row "— bound: a commit for each hundred jobs, in the server" batches_hand only_commits
-compare "worker, plpgsql that inserts a row for each job, rows" insert_select insert_each_ours 0.5
+row "— bound: the same, and C that only deletes these rows in the order of the index" batches_hand only_takes
+in_turn insert_select insert_each_ours insert_each_called
+row "worker, plpgsql that inserts a row for each job, rows" insert_select insert_each_ours 0.5
+row "— bound: the function called for jobs that stand in an array, without any queue" insert_select insert_each_called
 sql -c "SELECT queue.unregister_processor('mail')" >/dev/null

@@ -6,3 +6,19 @@ END $$;
 CALL fill('mail', 100);
 CREATE TABLE hundred AS SELECT id, recipient, subject FROM mail;
 VACUUM ANALYZE hundred;
+CREATE TABLE hundred_jobs AS SELECT array_agg(m) AS jobs FROM mail m;
+
+CREATE PROCEDURE only_take_all(hundreds int, INOUT rate float8) LANGUAGE plpgsql AS $$
+DECLARE
+    first_id bigint := (SELECT min(id) FROM mail);
+    began timestamptz := clock_timestamp();
+BEGIN
+    FOR i IN 0 .. hundreds - 1 LOOP
+        PERFORM FROM only_take('mail_ready', first_id + 100 * i, 100);
+        COMMIT;
+    END LOOP;
+    rate := 1 / extract(epoch FROM clock_timestamp() - began);
+    IF EXISTS (SELECT FROM mail) THEN
+        RAISE 'not all of them are taken';
+    END IF;
+END $$;
