@@ -105,9 +105,10 @@ impl<'a> Keeper<'a> {
         self.is_crowded
     }
 
-    /// May jobs of this group be taken? For a claim that takes none of them.
+    /// May jobs of this group be taken, as far as is known? For a claim that takes none of them. Without a lock
+    /// left nothing is known.
     pub fn is_open(&mut self, group: &[u8]) -> bool {
-        self.enter(group.to_vec(), None).is_some_and(|place| !self.list[place].is_closed)
+        self.enter(group.to_vec(), None).is_none_or(|place| !self.list[place].is_closed)
     }
 
     /// The group's place in the list, with its lock and its next jobs if it can be had, for a scan that meets

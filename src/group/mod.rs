@@ -91,7 +91,14 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = (&'a Taken, bool)>) {
     {
         let mut looker = Looker::of(&tables);
         for group in groups.into_keys() {
-            if !released::lock(queue.oid, number_of(queue.oid, &group)) {
+            let number = number_of(queue.oid, &group);
+            if !released::is_mine(number) && !released::may_lock() {
+                // Left to others: the next job, if it is blocked, to the sweep; if it is ready, to who is told.
+                wake::enqueued(queue.oid, &claim::floor::NONE);
+                wake::sweep(queue.oid);
+                continue;
+            }
+            if !released::lock(queue.oid, number) {
                 // Somebody is looking at it just now, and does not see yet what has ended.
                 wake::sweep(queue.oid);
                 continue;

@@ -55,6 +55,11 @@ pub fn lock(queue: Oid, number: u64) -> bool {
     got
 }
 
+/// Does this transaction have the group's lock?
+pub fn is_mine(number: u64) -> bool {
+    lock::has_number(number)
+}
+
 /// This transaction has one more lock of another kind.
 pub fn add_one() {
     HELD.with_borrow_mut(|held| held.count += 1);

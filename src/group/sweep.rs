@@ -81,7 +81,8 @@ pub fn sweep(queue: &Queue, anyway: bool) -> usize {
     let mut is_over = false;
     {
         let mut looker = Looker::of(&tables);
-        while seen < STEP {
+        // The rest is for a transaction that has locks left.
+        while seen < STEP && released::may_lock() {
             let Some(group) = looker.next_blocked_group(after.as_deref()) else {
                 is_over = true;
                 break;

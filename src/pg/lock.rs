@@ -98,6 +98,11 @@ pub fn try_number(number: u64) -> bool {
     outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
+/// Does this transaction have the lock with this number?
+pub fn has_number(number: u64) -> bool {
+    is_held(&tag_of(number), pg_sys::ExclusiveLock)
+}
+
 /// Gives it back before: nothing was done under it. To be called once for each time it was taken.
 pub fn release_number(number: u64) {
     // SAFETY: a lock that this transaction has.
@@ -131,12 +136,16 @@ pub fn others_with(number: u64) -> i64 {
 
 /// Does this transaction hold this number?
 pub fn is_counted(number: u64) -> bool {
+    is_held(&counted(number), pg_sys::ShareLock)
+}
+
+fn is_held(tag: &pg_sys::LOCKTAG, mode: u32) -> bool {
     // SAFETY: looks at this session's own locks.
     unsafe {
         #[cfg(not(feature = "pg18"))]
-        let held = pg_sys::LockHeldByMe(&counted(number), pg_sys::ShareLock as i32);
+        let held = pg_sys::LockHeldByMe(tag, mode as i32);
         #[cfg(feature = "pg18")]
-        let held = pg_sys::LockHeldByMe(&counted(number), pg_sys::ShareLock as i32, false);
+        let held = pg_sys::LockHeldByMe(tag, mode as i32, false);
         held
     }
 }
