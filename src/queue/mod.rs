@@ -199,8 +199,11 @@ impl Queue {
     /// all its columns. To be called after the caller's rights were checked.
     pub fn locked(self: Rc<Self>) -> Result<Rc<Queue>, Error> {
         catalog::lock_definition(self.oid);
-        // If it changed while we waited for the lock, this is the new one.
-        open(self.oid)
+        // If it changed while we waited for the lock, this is the new one. One that was dropped has a name no more.
+        open(self.oid).map_err(|error| match error {
+            Error::NotAQueue(_) => Error::NotAQueue(self.name.clone()),
+            other => other,
+        })
     }
 
     /// What taking and finishing jobs needs.
