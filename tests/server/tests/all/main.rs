@@ -20,6 +20,7 @@ mod lease;
 mod light;
 mod limits;
 mod nopreload;
+mod passed_over;
 mod pgbouncer;
 mod pipeline;
 mod rates;

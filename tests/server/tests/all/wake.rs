@@ -1,7 +1,7 @@
 //! What a commit tells the workers. The poll is an hour away, so only the wake-up can be what starts a job.
 
 use crate::fixture::{done, processed, put, until_done};
-use queue_ext_server_tests::{Server, Sql};
+use queue_ext_server_tests::{Server, Sql, until};
 
 const NO_POLL: &[(&str, &str)] = &[("queue_ext.poll_interval", "1h")];
 
@@ -62,6 +62,17 @@ fn what_gives_jobs_back_wakes_too() {
     until_done(&mut db, "q", 3);
     assert!(db.one::<bool>(&format!("SELECT queue.nack('q', {id}, 1, delay => '0')")));
     until_done(&mut db, "q", 4);
+}
+
+#[test]
+fn a_schedule_is_known_without_a_look() {
+    let server = Server::start(NO_POLL);
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    put(&mut db, "q", 1, 1);
+    until_done(&mut db, "q", 1);
+    db.run("SELECT queue.schedule('s', '* * * * * *', 'q', '{\"n\": 2}')");
+    until("ticks come", || done(&mut db, "q") >= 3);
 }
 
 #[test]
