@@ -207,6 +207,9 @@ fn keep_up(
                 moved += count;
                 kept += 1;
                 if (count as i64) < part {
+                    if matches!(KINDS[kind], Which::Due | Which::Waiting) {
+                        claim::held::note(queue, KINDS[kind], &args(part));
+                    }
                     break false;
                 }
                 part = (part * 2).min(STEP);

@@ -1,6 +1,6 @@
 //! A claim in SQL, where a direct one is not possible.
 
-use super::{Next, Taken};
+use super::{Next, Taken, held};
 use crate::group::gate::{Keeper, MOST_PASSED, open_tables};
 use crate::pg::group::Looker;
 use crate::pg::ready::{Gate, Passage, Row};
@@ -18,7 +18,7 @@ pub fn take(queue: &Queue, limit: i64, one_each: bool) -> Next {
         .as_ref()
         .is_some_and(|tables| Looker::of(tables).has_ready_groups());
     if !has_groups {
-        return Next { taken: super::take(queue, Which::Next, &[spi::arg(limit)]), more: false };
+        return Next { taken: plain_ones(queue, limit), more: false };
     }
     let mut keeper = Keeper::new(queue, &tables, one_each, None);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -53,9 +53,17 @@ pub fn take(queue: &Queue, limit: i64, one_each: bool) -> Next {
     let more = keeper.is_crowded();
     keeper.close();
     let of_groups = rows.into_iter().map(Taken::from).zip(met_at);
-    let plain =
-        if plain > 0 { super::take(queue, Which::Next, &[spi::arg(plain as i64)]) } else { Vec::new() };
+    let plain = if plain > 0 { plain_ones(queue, plain as i64) } else { Vec::new() };
     Next { taken: merge(of_groups, plain), more }
+}
+
+fn plain_ones(queue: &Queue, limit: i64) -> Vec<Taken> {
+    let args = [spi::arg(limit)];
+    let taken = super::take(queue, Which::Next, &args);
+    if (taken.len() as i64) < limit {
+        held::note(queue, Which::Next, &args);
+    }
+    taken
 }
 
 /// The first ready rows, without taking them.

@@ -9,6 +9,7 @@
 mod by_sql;
 pub mod floor;
 pub mod glance;
+pub mod held;
 pub mod native;
 mod put;
 pub mod safety;

@@ -4,9 +4,10 @@ use super::floor::{self, Floors, Keys, Reading};
 use super::safety;
 use super::{Next, Taken};
 use crate::group::gate::{Keeper, Scanning};
+use crate::keys;
 use crate::pg::leased;
 use crate::pg::ready::{self, Ready, Scan};
-use crate::pg::{catalog, shmem, time, xact};
+use crate::pg::{catalog, shmem, xact};
 use crate::queue::{self, Queue};
 use crate::wake;
 use crate::worker::shared::QueueSlot;
@@ -104,7 +105,7 @@ fn scan(queue: &Queue, direct: &Direct, limit: usize, one_each: bool) -> Next {
     let tables = OnceCell::new();
     let scanning = FromFloors { direct, from: Cell::new(floor::ALL) };
     let mut keeper = Keeper::new(queue, &tables, one_each, Some(&scanning));
-    let taken = noting(queue, direct, limit, |from| {
+    let taken = noting(queue, direct, |from| {
         scanning.from.set(*from);
         direct.ready.take(from, limit, &mut keeper)
     });
@@ -133,11 +134,11 @@ pub fn take_closed(
     most_looked_at: usize,
     is_closed: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Vec<Taken> {
-    noting(queue, direct, 0, |from| direct.ready.take_closed(from, most, most_looked_at, is_closed))
+    noting(queue, direct, |from| direct.ready.take_closed(from, most, most_looked_at, is_closed))
 }
 
 /// Takes rows from the floor on, and notes what that means for the floor.
-fn noting(queue: &Queue, direct: &Direct, limit: usize, take: impl FnOnce(&Keys) -> Scan) -> Vec<Taken> {
+fn noting(queue: &Queue, direct: &Direct, take: impl FnOnce(&Keys) -> Scan) -> Vec<Taken> {
     let reading = Held::begin(&direct.slot.floors);
     // Our own uncommitted rows are below nobody's floor but ours.
     let mut from = reading.0.floor;
@@ -152,20 +153,8 @@ fn noting(queue: &Queue, direct: &Direct, limit: usize, take: impl FnOnce(&Keys)
     // If a rollback brings back other contents of the table, nothing is known of them.
     let reached = if direct.ready.is_of_this_transaction() { floor::ALL } else { scan.reached };
     reading.finish(&reached, &floor::ALL);
-    note_wanted(direct, &scan, limit);
+    keys::want(queue.oid, scan.held.iter().copied());
     scan.rows.into_iter().map(Taken::from).collect()
-}
-
-/// Tells enqueuers of jobs that were passed over because somebody holds them: where a scan stopped before what
-/// it went on to take, or though it had not all it wanted.
-fn note_wanted(direct: &Direct, scan: &ready::Scan, limit: usize) {
-    for (priority, reached) in scan.reached.iter().enumerate() {
-        let went_on = |row: &ready::Row| row.priority == priority as i32 && row.id > *reached;
-        let stopped = (floor::BOTTOM + 1..floor::TOP).contains(reached);
-        if stopped && (scan.rows.len() < limit || scan.rows.iter().any(went_on)) {
-            direct.slot.wanted.note(*reached, time::now());
-        }
-    }
 }
 
 thread_local! {

@@ -4,6 +4,7 @@
 use super::closing::is_closed;
 use super::released::{self, number_of};
 use crate::claim;
+use crate::keys;
 use crate::pg::group::{Looker, Member, Name, Tables};
 use crate::pg::ready::{Gate, Passage, Row};
 use crate::pg::xact;
@@ -251,6 +252,7 @@ impl<'a> Keeper<'a> {
 
     /// The claim is over: what is known of its groups is remembered for their end.
     pub fn close(self) {
+        keys::want(self.queue.oid, self.looker.iter().flat_map(|looker| looker.held.iter().copied()));
         for group in &self.list {
             let is_settled = match group.next.front() {
                 Some(next) => !next.is_blocked,

@@ -54,7 +54,7 @@ use crate::queue::Queue;
 use crate::queue::layout::Col;
 use crate::queue::statements::Which;
 use crate::worker::shared::NEVER;
-use crate::{limit, pg::spi, wake};
+use crate::{keys, limit, pg::spi, wake};
 use released::number_of;
 pub use sort::sort;
 use std::collections::HashMap;
@@ -121,7 +121,9 @@ fn next_of(queue: &Queue, looker: &mut Looker, group: &Name, directly: bool) -> 
     let goes_first = |member: &Member| ready.is_none_or(|ready| member.id < ready.id);
     if let Some(member) = blocked.filter(goes_first) {
         if directly {
-            return looker.take(&member, xact::command_to_write()).map(Taken::from);
+            let taken = looker.take(&member, xact::command_to_write()).map(Taken::from);
+            keys::want(queue.oid, looker.held.drain(..));
+            return taken;
         }
         return claim::take(queue, Which::BlockedJob, &[spi::arg(member.id)]).into_iter().next();
     }

@@ -43,6 +43,7 @@ pub fn hold(queue: &Queue, id: i64) -> bool {
             wake::due(queue.oid, at.value() as Micros);
         }
         wake::taken(queue.oid, &keys);
+        super::note_hold(queue.oid);
         true
     })
 }

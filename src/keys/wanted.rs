@@ -1,20 +1,26 @@
-//! Jobs that a claim could not have because enqueuers hold them. Pure.
+//! Jobs that nobody could have because enqueuers hold them. Pure.
 //!
 //! A job that is enqueued with `skip` without a pause, each transaction holding it until the next has it, too,
-//! could never start. So a claim that meets a held job notes it here, in shared memory; whoever enqueues its
-//! key within the next second lets it go and begins a new job. A hint: without it, or when it is overwritten,
-//! the job starts in the first pause.
+//! could never start. So a claim that meets a held job, or who was to move it because its time or its turn has
+//! come, notes it here, in shared memory; whoever enqueues its key soon after lets it go and begins a new job. A
+//! hint: without it, or when it is overwritten, the job starts in the first pause.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 const PLACES: usize = 8;
-/// Microseconds. Claims that still want it note it again.
-const LASTS: i64 = 1_000_000;
+/// Microseconds. Who still wants it notes it again.
+const LASTS: i64 = 10_000_000;
+/// A job that was held longer ago is not looked for among those that could not be had.
+const HELD: i64 = 60_000_000;
 
 /// All bits zero: none.
 #[derive(Default)]
 #[repr(C)]
-pub struct Wanted([Place; PLACES]);
+pub struct Wanted {
+    places: [Place; PLACES],
+    /// When a job was held last.
+    held: AtomicI64,
+}
 
 /// The two are not read together: at worst a job is held once more, or once less.
 #[derive(Default)]
@@ -26,7 +32,7 @@ struct Place {
 
 impl Wanted {
     fn place(&self, id: i64) -> &Place {
-        &self.0[id.rem_euclid(PLACES as i64) as usize]
+        &self.places[id.rem_euclid(PLACES as i64) as usize]
     }
 
     pub fn note(&self, id: i64, now: i64) {
@@ -39,8 +45,19 @@ impl Wanted {
         id != 0 && place.id.load(Relaxed) == id && now().saturating_sub(place.noted.load(Relaxed)) <= LASTS
     }
 
+    /// Somebody holds a job from now on.
+    pub fn hold(&self, now: i64) {
+        self.held.store(now, Relaxed);
+    }
+
+    pub fn any_held(&self, now: impl FnOnce() -> i64) -> bool {
+        let held = self.held.load(Relaxed);
+        held != 0 && now().saturating_sub(held) <= HELD
+    }
+
     pub fn clear(&self) {
-        self.0.iter().for_each(|place| place.id.store(0, Relaxed));
+        self.held.store(0, Relaxed);
+        self.places.iter().for_each(|place| place.id.store(0, Relaxed));
     }
 }
 
@@ -67,6 +84,17 @@ mod tests {
         wanted.note(3, 10);
         assert!(wanted.has(3, || 10 + LASTS));
         assert!(!wanted.has(3, || 11 + LASTS));
+    }
+
+    #[test]
+    fn what_was_held_is_looked_for_for_a_while() {
+        let wanted = Wanted::default();
+        assert!(!wanted.any_held(|| 10));
+        wanted.hold(10);
+        assert!(wanted.any_held(|| 10 + HELD));
+        assert!(!wanted.any_held(|| 11 + HELD));
+        wanted.clear();
+        assert!(!wanted.any_held(|| 10));
     }
 
     #[test]

@@ -278,7 +278,11 @@ fn bring_back(queue: &Queue, key: &str, most: i64) -> usize {
     if most <= 0 {
         return 0;
     }
-    let taken = claim::take(queue, Which::OfKey, &[spi::arg(most), spi::arg(key)]);
+    let args = [spi::arg(most), spi::arg(key)];
+    let taken = claim::take(queue, Which::OfKey, &args);
+    if (taken.len() as i64) < most {
+        claim::held::note(queue, Which::OfKey, &args);
+    }
     claim::put(queue, &taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
     taken.len()
 }

@@ -4,7 +4,7 @@ use super::insert::Desc;
 use super::ready::{Columns, Row};
 use super::relation::Open;
 use super::row::text_of_bytes;
-use super::scan::{Cursor, Fresh, Key, Step};
+use super::scan::{Cursor, Deletion, Fresh, Key, Step};
 use super::sweep::{Order, Swept};
 use super::time::Micros;
 use super::xact;
@@ -137,6 +137,8 @@ pub struct Looker<'a> {
     columns: Columns,
     /// Transactions that had ended when the snapshot was taken.
     ended: u64,
+    /// Jobs that could not be taken because somebody holds them.
+    pub held: Vec<i64>,
 }
 
 impl<'a> Looker<'a> {
@@ -166,6 +168,7 @@ impl<'a> Looker<'a> {
             snapshot,
             columns,
             ended,
+            held: Vec::new(),
         }
     }
 
@@ -268,8 +271,11 @@ impl<'a> Looker<'a> {
         let columns = [of.attempt, of.max_attempts, of.run_at];
         let order = Order { command, desc: &self.desc, columns, limit: 1, gone_too: true };
         // SAFETY: it stands on a row.
-        let Swept { row, columns: [attempt, max_attempts, run_at], .. } =
+        let Swept { row, columns: [attempt, max_attempts, run_at], outcome } =
             unsafe { cursor.take_current(&order) };
+        if matches!(outcome, Deletion::Busy) {
+            self.held.push(member.id);
+        }
         row.map(|datum| Row {
             datum,
             id: member.id,

@@ -20,6 +20,7 @@ pub mod failure;
 pub mod feed;
 pub mod group;
 pub mod guard;
+pub mod held;
 pub mod hooks;
 mod indexes;
 pub mod insert;

@@ -58,7 +58,12 @@ pub struct Row {
 pub struct Scan {
     pub rows: Vec<Row>,
     pub reached: Keys,
+    /// The first that it could not have because somebody holds them.
+    pub held: Vec<i64>,
 }
+
+/// No more held rows are told of.
+const MOST_HELD: usize = 8;
 
 /// What is to become of a row of a group that a scan has met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,11 +141,11 @@ pub struct Ready {
 const READ: usize = 4;
 
 /// Adds a row that was taken; one that somebody holds stops what was reached.
-fn note(one: &Swept<READ>, priority: usize, rows: &mut Vec<Row>, stopped: &mut i64) {
+fn note(one: &Swept<READ>, priority: usize, scan: &mut Scan, stopped: &mut i64) {
     let [id, attempt, max_attempts, run_at] = one.columns;
     let id = id.map_or(0, |value| value.value() as i64);
     match (one.outcome, one.row) {
-        (Deletion::Done, Some(datum)) => rows.push(Row {
+        (Deletion::Done, Some(datum)) => scan.rows.push(Row {
             datum,
             id,
             priority: priority as i32,
@@ -150,7 +155,12 @@ fn note(one: &Swept<READ>, priority: usize, rows: &mut Vec<Row>, stopped: &mut i
         }),
         // If somebody is just claiming it, his rollback lowers the floor.
         (Deletion::Gone, _) => {}
-        _ => *stopped = (*stopped).min(id),
+        _ => {
+            *stopped = (*stopped).min(id);
+            if scan.held.len() < MOST_HELD {
+                scan.held.push(id);
+            }
+        }
     }
 }
 
@@ -209,14 +219,14 @@ impl Ready {
         let desc = Desc::of(self.place.row_type);
         let mut cursor =
             Cursor::of_visible(&self.table, &self.index, &snapshot, 2, self.place.columns.highest());
-        let mut scan = Scan { rows: Vec::with_capacity(limit.min(1000)), reached: [BOTTOM; PRIORITIES] };
+        let rows = Vec::with_capacity(limit.min(1000));
+        let mut scan = Scan { rows, reached: [BOTTOM; PRIORITIES], held: Vec::new() };
         for priority in (0..PRIORITIES).filter(|p| from[*p] < TOP) {
             if scan.rows.len() >= limit {
                 break;
             }
             cursor.seek(&keys(priority, from[priority]));
-            scan.reached[priority] =
-                self.take_from(&mut cursor, priority, limit, &desc, &mut scan.rows, gate);
+            scan.reached[priority] = self.take_from(&mut cursor, priority, limit, &desc, &mut scan, gate);
             if gate.is_full() {
                 break;
             }
@@ -233,14 +243,14 @@ impl Ready {
         priority: usize,
         limit: usize,
         desc: &Desc,
-        rows: &mut Vec<Row>,
+        scan: &mut Scan,
         gate: &mut dyn Gate,
     ) -> i64 {
         let group_key = self.place.columns.group_key;
         let mut stopped = TOP;
         let mut swept = Vec::new();
-        while rows.len() < limit {
-            let order = self.order(desc, limit - rows.len());
+        while scan.rows.len() < limit {
+            let order = self.order(desc, limit - scan.rows.len());
             let bound = gate.bound(priority);
             let wish = |read: &[Option<Datum>; READ], header| {
                 let id = read[0].map_or(0, |value| value.value() as i64);
@@ -253,7 +263,7 @@ impl Ready {
             let mut last = BOTTOM;
             for one in swept.drain(..) {
                 last = one.columns[0].map_or(0, |value| value.value() as i64);
-                note(&one, priority, rows, &mut stopped);
+                note(&one, priority, scan, &mut stopped);
             }
             match end {
                 End::Over => return stopped,
@@ -262,23 +272,23 @@ impl Ready {
             }
             // SAFETY: the sweep stopped at a row.
             let (id, group) = unsafe { (id_of(&cursor.current(), self), cursor.current().text(group_key)) };
-            if gate.fill((priority as i32, id), rows, limit) {
+            if gate.fill((priority as i32, id), &mut scan.rows, limit) {
                 return stopped.min(id);
             }
             let is_plain = group.is_none();
-            match group.map_or(Passage::Take, |group| gate.meet(group, priority, id, rows, limit)) {
+            match group.map_or(Passage::Take, |group| gate.meet(group, priority, id, &mut scan.rows, limit)) {
                 Passage::Done => {}
                 Passage::Stays => stopped = stopped.min(id),
                 Passage::Enough { taken } => return stopped.min(id + i64::from(taken)),
                 Passage::Take => {
                     // SAFETY: the gate does not move the cursor.
                     let one = unsafe { cursor.take_current(&order) };
-                    note(&one, priority, rows, &mut stopped);
+                    note(&one, priority, scan, &mut stopped);
                     if !is_plain && !matches!(one.outcome, Deletion::Done) {
                         stopped = stopped.min(id);
                         gate.lost();
                     }
-                    if rows.len() >= limit {
+                    if scan.rows.len() >= limit {
                         return stopped.min(id.saturating_add(1));
                     }
                 }
@@ -309,7 +319,7 @@ impl Ready {
         let mut cursor =
             Cursor::of_visible(&self.table, &self.index, &snapshot, 2, self.place.columns.highest());
         let order = self.order(&desc, most);
-        let mut scan = Scan { rows: Vec::new(), reached: [BOTTOM; PRIORITIES] };
+        let mut scan = Scan { rows: Vec::new(), reached: [BOTTOM; PRIORITIES], held: Vec::new() };
         let mut entries = most_looked_at;
         for priority in (0..PRIORITIES).filter(|p| from[*p] < TOP) {
             cursor.seek(&keys(priority, from[priority]));
@@ -321,12 +331,15 @@ impl Ready {
                 {
                     // SAFETY: the step met a row.
                     let one = unsafe { cursor.take_current(&order) };
-                    note(&one, priority, &mut scan.rows, &mut scan.reached[priority]);
+                    let mut stopped = TOP;
+                    note(&one, priority, &mut scan, &mut stopped);
                 }
             }
         }
         super::xact::next_command();
-        Scan { reached: [BOTTOM; PRIORITIES], ..scan }
+        // They were only to make room.
+        scan.held.clear();
+        scan
     }
 
     /// Is there a row, of any priority after this one, from these keys on? Yes, too, if that takes long to find out.

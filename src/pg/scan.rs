@@ -19,6 +19,10 @@ impl Fresh {
         // back on ERROR.
         unsafe { Fresh(pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot())) }
     }
+
+    pub(super) fn raw(&self) -> pg_sys::Snapshot {
+        self.0
+    }
 }
 
 impl Drop for Fresh {

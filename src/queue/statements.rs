@@ -118,6 +118,16 @@ pub fn find(queue: &Queue, which: Which) -> String {
     format!("SELECT c.id FROM {table} AS c WHERE c.state = '{state}' {selection} FOR UPDATE SKIP LOCKED")
 }
 
+/// The first rows with a key that such a take would find if nobody had locked them: their ids and places. What it
+/// has taken is not among them.
+pub fn left_over(queue: &Queue, which: Which) -> String {
+    let (table, state) = (&queue.table, which.state());
+    let selection = which.passing_over().unwrap_or_default();
+    format!(
+        "SELECT c.id, c.ctid FROM {table} AS c WHERE c.state = '{state}' AND c.key IS NOT NULL {selection}"
+    )
+}
+
 /// Takes the ready row at place $1, just inserted by the same statement.
 pub fn take_inserted(queue: &Queue) -> String {
     let (table, row) = (&queue.table, &queue.alias);

@@ -42,31 +42,129 @@ fn work_that_arrives_while_its_twin_runs_is_run_after_it() {
     until("the entry is gone", || db.one::<i64>("SELECT count(*) FROM queue.keys") == 0);
 }
 
-/// Each transaction holds the waiting job before the last one lets it go.
-#[test]
-fn a_job_that_is_always_held_starts_all_the_same() {
-    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+/// Two sessions that enqueue in turn: each transaction holds the waiting job before the last one lets it go.
+struct Holders<'a> {
+    sessions: [Client; 2],
+    turn: usize,
+    hold: &'a str,
+}
+
+impl Holders<'_> {
+    /// From now on the job that waits is held.
+    fn begin<'a>(server: &Server, hold: &'a str) -> Holders<'a> {
+        let mut holders =
+            Holders { sessions: [server.connect("shop"), server.connect("shop")], turn: 0, hold };
+        holders.sessions.iter_mut().for_each(|session| session.run("SET lock_timeout = '1s'"));
+        holders.sessions[0].run(&format!("BEGIN; {hold}"));
+        holders
+    }
+
+    fn until(mut self, what: &str, mut probe: impl FnMut() -> bool) {
+        until(what, || {
+            self.turn += 1;
+            // When it has started at last, the other is making the next one: then this one would wait for it.
+            let _ = self.sessions[self.turn % 2].batch_execute(&format!("BEGIN; {}", self.hold));
+            self.sessions[(self.turn + 1) % 2].run("COMMIT");
+            probe()
+        });
+        self.sessions[self.turn % 2].run("COMMIT");
+    }
+}
+
+const NEVER_POLLED: Settings = &[("queue_ext.poll_interval", "1h")];
+
+fn started_while_held(queue_is_made: &str) {
+    let server = Server::start(NEVER_POLLED);
     let mut db = server.app("shop");
     crate::fixture::processed(&mut db, "q", ", on_conflict => 'skip'", "");
-    let mut holders = [server.connect("shop"), server.connect("shop")];
-    holders.iter_mut().for_each(|holder| holder.run("SET lock_timeout = '1s'"));
-    const HOLD: &str = "BEGIN; SELECT queue.enqueue('q', '{\"n\": 1}', key => 'k')";
-    holders[0].run(HOLD);
-    holders[0].run("COMMIT");
+    db.run(queue_is_made);
     db.run("SELECT queue.pause('q')");
-    db.run("SELECT queue.enqueue('q', '{\"n\": 2}', key => 'k')");
-    holders[0].run(HOLD);
+    db.run("SELECT queue.enqueue('q', '{\"n\": 1}', key => 'k')");
+    let holders = Holders::begin(&server, "SELECT queue.enqueue('q', '{\"n\": 2}', key => 'k')");
     db.run("SELECT queue.resume('q')");
-    let before: i64 = db.one("SELECT count(*) FROM done");
-    let mut turn = 1;
-    until("the job that is always held has run", || {
-        // When it has started at last, the other is making the next one: then this one would wait for it.
-        let _ = holders[turn % 2].batch_execute(HOLD);
-        holders[(turn + 1) % 2].run("COMMIT");
-        turn += 1;
-        db.one::<i64>("SELECT count(*) FROM done") > before
+    holders.until("the job that is always held has run", || {
+        db.one::<i64>("SELECT count(*) FROM done WHERE n = 1") == 1
     });
-    holders[(turn + 1) % 2].run("COMMIT");
+}
+
+#[test]
+fn a_job_that_is_always_held_starts_all_the_same() {
+    started_while_held("");
+}
+
+#[test]
+fn a_job_that_is_claimed_in_sql_and_always_held_starts_all_the_same() {
+    started_while_held(
+        "CREATE FUNCTION deleted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER deleted AFTER DELETE ON q FOR EACH ROW EXECUTE FUNCTION deleted()",
+    );
+}
+
+#[test]
+fn a_scheduled_job_that_is_always_held_starts_all_the_same() {
+    let server = Server::start(NEVER_POLLED);
+    let mut db = server.app("shop");
+    crate::fixture::processed(&mut db, "q", ", on_conflict => 'skip'", "");
+    db.run("SELECT queue.enqueue('q', '{\"n\": 1}', key => 'k', delay => '1 s')");
+    let hold = "SELECT queue.enqueue('q', '{\"n\": 2}', key => 'k', delay => '1 s')";
+    Holders::begin(&server, hold).until("the job that is always held has run", || {
+        db.one::<i64>("SELECT count(*) FROM done WHERE n = 1") == 1
+    });
+}
+
+/// Job 1 is leased, and job 2 blocked because of it.
+fn blocked_by_a_lease(db: &mut Client, options: &str, of_both: &str, of_second: &str) {
+    crate::fixture::numbers(db, "q", options);
+    db.run(&format!("SELECT queue.enqueue('q', '{{\"n\": 1}}'{of_both})"));
+    db.run("SELECT queue.dequeue('q', lease => '1 day')");
+    db.run(&format!("SELECT queue.enqueue('q', '{{\"n\": 2}}'{of_both}{of_second})"));
+    db.run("SELECT queue.dequeue('q', 10, lease => '1 day')");
+    until_in_state(db, "q", "blocked", 1);
+    db.run("SELECT queue.register_processor('q', 'work(q)')");
+}
+
+/// It ends, and job 2 runs, though those who enqueue its key hold it all the time.
+fn freed_while_held(server: &Server, db: &mut Client) {
+    let holders =
+        Holders::begin(server, "SELECT queue.enqueue('q', '{\"n\": 3}', key => 'k', on_conflict => 'skip')");
+    db.run("SELECT queue.ack('q', id, attempt) FROM q WHERE state = 'running' AND n = 1");
+    holders.until("the job that is always held has run", || {
+        db.one::<i64>("SELECT count(*) FROM done WHERE n = 2") == 1
+    });
+}
+
+#[test]
+fn a_job_over_the_limit_of_its_key_that_is_always_held_starts_all_the_same() {
+    let server = Server::start(NEVER_POLLED);
+    let mut db = server.app("shop");
+    let (options, key) = (", max_running_per_key => 1", ", key => 'k', on_conflict => 'skip'");
+    blocked_by_a_lease(&mut db, options, key, "");
+    freed_while_held(&server, &mut db);
+}
+
+#[test]
+fn a_job_after_others_that_is_always_held_starts_all_the_same() {
+    let server = Server::start(NEVER_POLLED);
+    let mut db = server.app("shop");
+    blocked_by_a_lease(&mut db, "", "", ", after => '{1}', key => 'k', on_conflict => 'skip'");
+    freed_while_held(&server, &mut db);
+}
+
+#[test]
+fn a_job_of_a_group_that_is_always_held_starts_all_the_same() {
+    let server = Server::start(NEVER_POLLED);
+    let mut db = server.app("shop");
+    // So many that those who cannot run are put among the blocked ones.
+    crate::fixture::numbers(&mut db, "q", "");
+    db.run(
+        "SELECT queue.enqueue('q', jsonb_build_object('n', n), group_key => 'g', key => CASE n WHEN 2 THEN 'k' END,
+                              on_conflict => CASE n WHEN 2 THEN 'skip' END) FROM generate_series(1, 400) n",
+    );
+    db.run("SELECT queue.dequeue('q', lease => '1 day')");
+    db.run("SELECT queue.dequeue('q', 10, lease => '1 day')");
+    until_in_state(&mut db, "q", "blocked", 399);
+    db.run("SELECT queue.register_processor('q', 'work(q)')");
+    freed_while_held(&server, &mut db);
 }
 
 #[test]
