@@ -2,12 +2,14 @@
 //! ([`crate::schedule`]) make new ones.
 //!
 //! Done by a worker connected as the queue's role when something is due, and by whoever takes jobs from
-//! the queue: a queue needs no worker to be kept up. Never by the scheduler, which is connected as
+//! the queue: a queue needs no worker to be kept up. In a client's transaction block only if no worker can
+//! ([`block`]). Never by the scheduler, which is connected as
 //! superuser and must not run anything of a queue's owner.
 //!
 //! A row that cannot be moved (it violates a constraint added with NOT VALID, a trigger of the user's
 //! refuses it, also a deferred one) is passed over for a while; all others move.
 
+pub mod block;
 mod deferred;
 mod stuck;
 

@@ -135,6 +135,15 @@ pub fn due(queue: Oid, at: Micros) {
     note(queue, |note| note.due = note.due.min(at));
 }
 
+/// When upkeep must look at what this transaction put on the queue, which nobody else sees yet.
+pub fn own_due(queue: Oid) -> Micros {
+    let Some(place) = place_of(queue) else { return NEVER };
+    NOTES.with_borrow(|notes| {
+        let mine = notes.list[..notes.count].iter().find(|note| note.place == place);
+        if notes.overflow { 0 } else { mine.map_or(NEVER, |note| note.due) }
+    })
+}
+
 /// This transaction moved jobs that could not run among the blocked ones.
 pub fn sorted(queue: Oid) {
     note(queue, |note| note.sorted = true);

@@ -18,7 +18,8 @@ use crate::pg::{Datum, Oid, catalog, spi, xact};
 use crate::queue::limits::{check_interval, check_lease};
 use crate::queue::{self, Queue};
 use crate::schedule::tick;
-use crate::{finish, keys, raw_function, upkeep};
+use crate::upkeep::{self, block};
+use crate::{finish, keys, raw_function};
 use pgrx::prelude::*;
 
 const MOST_JOBS: i32 = 1_000_000;
@@ -117,16 +118,20 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
 
 /// The next jobs, after what is due has been put among them.
 fn take_next(queue: &Queue, max_jobs: i32, used: Use) -> Vec<Taken> {
-    if !queue.options.paused && upkeep::is_due(queue) && !xact::sees_only_the_past() {
+    let is_left = block::is_left_to_worker(queue);
+    let keeps_up = !is_left && !queue.options.paused && !xact::sees_only_the_past();
+    if keeps_up && upkeep::is_due(queue) {
         upkeep::step(queue);
-    } else if queue.options.paused {
+    } else if queue.options.paused && !is_left {
         // Nothing is handed out, but enqueueing goes on.
         tick::fire_due(queue);
     }
     let taken = claim::next(queue, i64::from(max_jobs), used).taken;
+    if is_left {
+        block::ask(queue, taken.is_empty());
+    }
     // An empty queue is worth a look at the rest: a row changed by hand announces nothing.
-    let look_again = taken.is_empty() && !queue.options.paused && !xact::sees_only_the_past();
-    if look_again && upkeep::step(queue).moved > 0 {
+    if keeps_up && taken.is_empty() && upkeep::step(queue).moved > 0 {
         return claim::next(queue, i64::from(max_jobs), used).taken;
     }
     taken

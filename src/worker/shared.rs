@@ -6,8 +6,10 @@
 
 use super::ending::Ends;
 pub use super::slots::{DatabaseSlot, QueueSlot, Waiter, WorkerSlot};
+use crate::pg::bgworker;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
+use crate::settings;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 
 pub const MAX_WORKERS: usize = 64;
@@ -154,6 +156,18 @@ impl Shared {
             }
             may
         })
+    }
+
+    /// Can a worker look after the queue soon, as far as is known?
+    pub fn can_keep_up(&self, queue: &QueueSlot) -> bool {
+        let is_served = |database: &DatabaseSlot| {
+            database.is_open() && bgworker::is_alive(database.scheduler_pid.load(SeqCst))
+        };
+        let is_idle = |worker: &WorkerSlot| worker.generation.load(SeqCst) != 0 && worker.is_idle();
+        queue.role.load(SeqCst) != 0
+            && !queue.worker_failed.load(SeqCst)
+            && self.database(queue.database.load(SeqCst)).is_some_and(is_served)
+            && (self.workers_in_use() < settings::max_workers() || self.workers().iter().any(is_idle))
     }
 
     /// Roles, other than this one, that should have a worker and have none.

@@ -1,6 +1,7 @@
 //! A job that cannot be moved when its time has come: the workers leave it alone, and say so once.
 
-use crate::fixture::{in_state, processed, until_done};
+use crate::fixture::{in_state, numbers, processed, put, until_done};
+use postgres::Client;
 use queue_ext_server_tests::{Server, Sql, until, until_some, within};
 use std::time::Duration;
 
@@ -79,4 +80,86 @@ fn a_worker_terminated_while_it_looks_loses_no_due_time() {
     // The scheduler's own look at all queues comes after a minute.
     let done = within(Duration::from_secs(30), || (in_state(&mut db, "q", "scheduled") == 0).then_some(()));
     assert!(done.is_some(), "their time was lost");
+}
+
+/// Twenty jobs whose time has come, of which nobody was told.
+fn put_due(db: &mut Client) {
+    db.run(
+        "SET session_replication_role = replica;
+         INSERT INTO q (state, n, run_at) SELECT 'scheduled', n, now() - interval '1 s' FROM generate_series(1, 20) n;
+         RESET session_replication_role",
+    );
+}
+
+fn pop(db: &mut Client) -> i64 {
+    db.one("SELECT count(*) FROM queue.pop('q', 100)")
+}
+
+/// They are had by others at once, while the transaction goes on.
+fn a_block_hides_no_due_job(server: &Server, db: &mut Client) {
+    put_due(db);
+    let mut client = server.connect("shop");
+    client.run("BEGIN");
+    let mut had: i64 = client.one("SELECT count(*) FROM queue.pop('q', 1)");
+    assert!(had <= 1);
+    until("all jobs that are due can be had", || {
+        had += pop(db);
+        had == 20
+    });
+    client.run("COMMIT");
+}
+
+#[test]
+fn a_transaction_block_hides_no_due_job() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+    let mut db = server.app("shop");
+    numbers(&mut db, "q", "");
+    a_block_hides_no_due_job(&server, &mut db);
+    // Nor where there is nobody who looks after the queue anyway.
+    db.run("CREATE ROLE owner LOGIN; GRANT CREATE ON SCHEMA public TO owner; ALTER TABLE q OWNER TO owner");
+    a_block_hides_no_due_job(&server, &mut db);
+}
+
+/// Where there is no worker to do it, whoever dequeues does, also in a block.
+#[test]
+fn due_jobs_are_had_in_a_transaction_block_without_workers() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h"), ("queue_ext.max_workers", "1")]);
+    let mut db = server.app("shop");
+    db.run("CREATE ROLE owner; GRANT CREATE ON SCHEMA public TO owner");
+    numbers(&mut db, "q", "");
+    let all_in_a_block = |db: &mut Client| {
+        put_due(db);
+        let mut had = 0;
+        until("all jobs that are due can be had", || {
+            db.run("BEGIN");
+            had += pop(db);
+            db.run("COMMIT");
+            had == 20
+        });
+    };
+    all_in_a_block(&mut db);
+    db.run("SELECT queue.stop_workers()");
+    all_in_a_block(&mut db);
+    db.run("SELECT queue.start_workers()");
+    // Nobody can be connected as its owner.
+    db.run("ALTER TABLE q OWNER TO owner");
+    all_in_a_block(&mut db);
+    // All workers that there may be are at work.
+    processed(&mut db, "other", "", ", parallelism => 1");
+    db.run("CREATE OR REPLACE FUNCTION work(job other) RETURNS int LANGUAGE sql AS 'SELECT 1 FROM pg_sleep(3600)'");
+    db.run("ALTER ROLE owner LOGIN");
+    put(&mut db, "other", 1, 1);
+    crate::fixture::busy_worker(&mut db, "other");
+    all_in_a_block(&mut db);
+}
+
+/// What a transaction has put there itself nobody else sees.
+#[test]
+fn a_transaction_block_sees_to_its_own_due_jobs() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+    let mut db = server.app("shop");
+    numbers(&mut db, "q", "");
+    db.run("BEGIN; SELECT queue.enqueue('q', delay => '100 ms')");
+    until("it can be had", || pop(&mut db) == 1);
+    db.run("COMMIT");
 }
