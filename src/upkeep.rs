@@ -118,18 +118,15 @@ pub fn step(queue: &Queue) -> Step {
     }
     // The last: the others may have moved some among them.
     let more_waiting = free_waiting(queue, &mut step, &deferred, &mut unmovable);
-    let keys_due = keys::prune(queue).unwrap_or(NEVER);
+    step.more |= keys::prune(queue);
     step.moved += group::sweep(queue, slot.is_none());
     let (freed, limit_due) = limit::sweep(queue);
     step.moved += freed;
     complain(queue, slot, &unmovable);
     step.add(tick::fire_due(queue));
     if let Some(slot) = slot {
-        let next = if step.more {
-            0
-        } else {
-            next_due(queue).min(keys_due).min(group::next_sweep(queue.oid)).min(limit_due)
-        };
+        let next =
+            if step.more { 0 } else { next_due(queue).min(group::next_sweep(queue.oid)).min(limit_due) };
         let stuck = next <= time::now() && step.moved == 0 && !more_waiting;
         guard.0 = None;
         slot.due_at(if stuck { time::now() + PAUSE } else { next });
@@ -369,6 +366,7 @@ pub fn earliest(queue: &Queue) -> Micros {
         .min(result_until)
         .min(passed_over.until)
         .min(tick::next_due(queue))
+        .min(keys::next_prune(queue))
         .min(sweep)
         .min(limited)
 }

@@ -36,6 +36,8 @@ struct Note {
     /// The innermost subtransaction in which something was taken.
     level: i32,
     due: Micros,
+    /// When its keys are to be pruned.
+    prune: Micros,
     /// It moved jobs among the blocked ones.
     sorted: bool,
     /// It ended something that groups of blocked jobs may wait for.
@@ -53,6 +55,7 @@ const EMPTY: Note = Note {
     taking: floor::NONE,
     level: 0,
     due: NEVER,
+    prune: NEVER,
     sorted: false,
     sweep: false,
 };
@@ -133,6 +136,13 @@ pub fn own_rows(queue: Oid) -> Keys {
 /// This transaction put something on the queue that upkeep must look at then.
 pub fn due(queue: Oid, at: Micros) {
     note(queue, |note| note.due = note.due.min(at));
+}
+
+/// This transaction leaves something of the queue's keys that is to be pruned then.
+pub fn prune(queue: Oid, at: Micros) {
+    note(queue, |note| {
+        note.prune = note.prune.min(at);
+    });
 }
 
 /// When upkeep must look at what this transaction put on the queue, which nobody else sees yet.
@@ -286,6 +296,7 @@ fn lower_all(shared: &Shared) {
     for (place, queue) in shared.queues_of(catalog::my_database().to_u32()) {
         queue.floors.lower(&floor::ALL);
         queue.due_at(0);
+        queue.next_prune.store(0, SeqCst);
         shared.announce(place);
         shared.ends.wake(place);
     }
@@ -293,8 +304,12 @@ fn lower_all(shared: &Shared) {
 
 fn tell(shared: &Shared, note: &Note, (is_claimable, keys): (bool, Keys), committed: bool) {
     let queue = &shared.queues[note.place];
-    if committed && note.due < queue.next_due.load(SeqCst) {
-        queue.due_at(note.due);
+    if committed && note.prune < queue.next_prune.load(SeqCst) {
+        queue.next_prune.fetch_min(note.prune, SeqCst);
+    }
+    let due = note.due.min(note.prune);
+    if committed && due < queue.next_due.load(SeqCst) {
+        queue.due_at(due);
         shared.wake_scheduler(queue.database.load(SeqCst));
     }
     if committed && note.sorted {

@@ -72,7 +72,7 @@ fn remember<'a>(queue: &Queue, jobs: impl Iterator<Item = &'a Taken>) {
     // In one order everywhere.
     for (key, (id, until)) in &marks {
         entry::mark(queue.oid, key, *id, *until);
-        wake::due(queue.oid, *until);
+        wake::prune(queue.oid, *until);
     }
     if keys.is_empty() {
         return;
@@ -81,7 +81,7 @@ fn remember<'a>(queue: &Queue, jobs: impl Iterator<Item = &'a Taken>) {
     let may_take_long = xact::is_in_block() || xact::sees_only_the_past();
     let removed = if may_take_long { 0 } else { entry::remove(queue.oid, &keys, &ids) };
     if removed < keys.len() {
-        wake::due(queue.oid, time::after(time::now(), prune::PAUSE));
+        wake::prune(queue.oid, time::after(time::now(), prune::PAUSE));
     }
 }
 

@@ -49,7 +49,7 @@ pub use collect::{Collecting, collect};
 pub use ended::{Running, ended, popped, require_fresh_view};
 use entry::{Entry, Lock};
 pub use gather::Gathering;
-pub use prune::{forget_marks, prune};
+pub use prune::{forget_marks, next_prune, prune};
 
 /// A job just inserted that has a key.
 #[derive(Debug, Clone)]
@@ -88,6 +88,7 @@ pub fn settle(queue: &Queue, mut rows: Vec<Keyed>) -> Result<Vec<Merged>, Error>
         return Ok(Vec::new());
     }
     let Some(mut rows) = gather::gather(queue.oid, rows) else { return Ok(Vec::new()) };
+    prune::made(queue.oid);
     // Of one key, in the order in which they came.
     rows.sort_by(|a, b| a.key.cmp(&b.key));
     // What this transaction did before is to be seen.

@@ -1,22 +1,32 @@
 //! Forgetting keys: marks whose time is over, and entries whose jobs are gone without having ended (popped in
 //! a longer transaction, purged, deleted by hand). Part of `upkeep`, in small steps. What is stale does no harm.
+//!
+//! When it is to be done next is kept in shared memory: whoever computes a queue's due time anew, however often,
+//! does not put it off. Without shared memory each session minds it by itself.
 
-use super::{entry, queue_arg};
+use super::{entry, queue_arg, slot_of};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::spi::{self, arg};
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, role, xact};
 use crate::queue::{self, Queue, as_extension, statements};
+use crate::wake;
+use crate::worker::shared::NEVER;
 use pgrx::pg_sys::{INT8ARRAYOID, INT8OID, REGCLASSOID, TEXTOID, TIMESTAMPTZOID};
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
 /// Entries looked at, and marks removed, in one step.
 const STEP: i64 = 1000;
 /// Between two steps of a pass, and between two passes.
 const STEP_PAUSE: Micros = 1_000_000;
 pub const PAUSE: Micros = 60_000_000;
+/// Where nobody has told that something is stale.
+const LONG_PAUSE: Micros = 600_000_000;
+/// The time of what was never looked at.
+const UNKNOWN: Micros = 0;
 /// A session that has not looked yet begins at once only with this probability: many are short.
 const AT_ONCE: f64 = 0.01;
 
@@ -30,32 +40,93 @@ thread_local! {
     static PASSES: RefCell<HashMap<Oid, Pass>> = RefCell::new(HashMap::new());
 }
 
-/// Does a step, if one is due, and says when the next one is. Must be called inside `spi::connect`.
-pub fn prune(queue: &Queue) -> Option<Micros> {
+/// When the queue is to be pruned next, as others are told; taken by who looks, and given back with what he found:
+/// what he is told meanwhile stays.
+struct Kept(Option<(&'static AtomicI64, Micros)>);
+
+impl Kept {
+    fn take(queue: Oid) -> Kept {
+        Kept(slot_of(queue).map(|slot| (&slot.next_prune, slot.next_prune.swap(NEVER, SeqCst))))
+    }
+
+    fn time(&self) -> Option<Micros> {
+        self.0.map(|(_, time)| time)
+    }
+
+    fn finish(mut self, next: Option<Micros>) {
+        if let Some((_, time)) = &mut self.0 {
+            *time = next.unwrap_or(NEVER);
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some((kept, time)) = self.0 {
+            kept.fetch_min(time, SeqCst);
+        }
+    }
+}
+
+/// When the queue is to be pruned next. Looks for itself only if nobody has since the server started.
+pub fn next_prune(queue: &Queue) -> Micros {
+    let Some(slot) = slot_of(queue.oid) else { return NEVER };
+    if slot.next_prune.load(SeqCst) == UNKNOWN {
+        let kept = Kept::take(queue.oid);
+        let (mark, has_entries) = first(queue);
+        let entries = has_entries.then(|| time::now() + PAUSE);
+        kept.finish(mark.into_iter().chain(entries).min());
+    }
+    slot.next_prune.load(SeqCst)
+}
+
+/// This transaction makes entries, which may be stale one day.
+pub fn made(queue: Oid) {
+    if let Some(slot) = slot_of(queue) {
+        let at = time::now() + LONG_PAUSE;
+        if slot.next_prune.load(SeqCst) > at {
+            wake::prune(queue, at);
+        }
+    }
+}
+
+/// The first mark's time, and whether there are entries.
+fn first(queue: &Queue) -> (Option<Micros>, bool) {
     const FIRST: &str = "
         SELECT (SELECT done_until FROM queue.done_keys WHERE queue = $1 ORDER BY done_until LIMIT 1),
                EXISTS (SELECT FROM queue.keys WHERE queue = $1)";
-    let now = time::now();
     let first = as_extension(|| {
         let _order = role::Planner::by_index();
         spi::run_kept(FIRST, &[REGCLASSOID], &[queue_arg(queue.oid)])
     });
-    let mark = first.datum(0, 1).map(|at| at.value() as Micros);
-    let has_entries = first.get(0, 2).unwrap_or(false);
+    (first.datum(0, 1).map(|at| at.value() as Micros), first.get(0, 2).unwrap_or(false))
+}
+
+/// Does a step, if one is due. Says whether there is more to do now. Must be called inside `spi::connect`.
+pub fn prune(queue: &Queue) -> bool {
+    let now = time::now();
+    let kept = Kept::take(queue.oid);
+    let (mark, has_entries) = first(queue);
     if xact::is_in_block() || xact::sees_only_the_past() {
         // A transaction of the user's may go on for long, and whoever needs what it has removed would wait.
-        return (has_entries || mark.is_some()).then(|| mark.unwrap_or(0).max(now + PAUSE));
+        let later = kept.time().filter(|at| *at > now).unwrap_or(now + PAUSE);
+        kept.finish((has_entries || mark.is_some()).then_some(later));
+        return false;
     }
     let mark_due = match mark.filter(|mark| *mark <= now) {
         Some(_) => Some(if remove_marks(queue.oid, now) < STEP as usize { now + PAUSE } else { now }),
         None => mark,
     };
-    let pass_due = has_entries.then(|| advance(queue, now));
-    mark_due.into_iter().chain(pass_due).min()
+    let pass_due = has_entries.then(|| advance(queue, now, kept.time()));
+    let next = mark_due.into_iter().chain(pass_due).min();
+    let more = kept.time().is_some() && next.is_some_and(|next| next <= now);
+    kept.finish(next);
+    more
 }
 
-/// Does a step of this session's pass over the entries, if it is due. Says when the next one is.
-fn advance(queue: &Queue, now: Micros) -> Micros {
+/// Does a step of this session's pass over the entries, if it is due for this session or, as all are told, for
+/// anybody. Says when the next one is.
+fn advance(queue: &Queue, now: Micros, kept: Option<Micros>) -> Micros {
     let (next, from) = PASSES.with_borrow_mut(|passes| {
         let pass = passes.entry(queue.oid).or_insert_with(|| {
             let wait = if time::random_fraction() < AT_ONCE { 0 } else { PAUSE };
@@ -63,15 +134,19 @@ fn advance(queue: &Queue, now: Micros) -> Micros {
         });
         (pass.next, pass.after.clone())
     });
-    if next > now {
-        return next;
+    if next > now && kept.is_none_or(|kept| kept > now) {
+        return kept.map_or(next, |kept| kept.min(now + LONG_PAUSE));
     }
     let last = remove_stale(queue, &from);
-    let next = now + if last.is_some() { STEP_PAUSE } else { PAUSE };
+    let mut pause = if last.is_some() { STEP_PAUSE } else { PAUSE };
     PASSES.with_borrow_mut(|passes| {
-        passes.insert(queue.oid, Pass { next, after: last.unwrap_or_default() });
+        passes.insert(queue.oid, Pass { next: now + pause, after: last.clone().unwrap_or_default() });
     });
-    next
+    if kept.is_some() {
+        // Whoever is called for it may have begun just for that: he goes on to the end.
+        pause = if last.is_some() { 0 } else { LONG_PAUSE };
+    }
+    now + pause
 }
 
 fn remove_marks(queue: Oid, now: Micros) -> usize {

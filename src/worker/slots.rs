@@ -110,6 +110,8 @@ pub struct QueueSlot {
     pub next_limit_look: AtomicI64,
     /// Until then at the latest a worker has put jobs back only to take them again.
     pub granting_until: AtomicI64,
+    /// When keys are to be pruned next; 0: nobody has looked.
+    pub next_prune: AtomicI64,
     _rates: NewLine,
     pub done: Rate,
     pub failed: Rate,
@@ -251,6 +253,7 @@ impl QueueSlot {
         self.granting_until.store(0, SeqCst);
         self.next_sweep.store(0, SeqCst);
         self.next_limit_look.store(NEVER, SeqCst);
+        self.next_prune.store(0, SeqCst);
     }
 
     /// Groups of blocked jobs may have become free.

@@ -187,6 +187,28 @@ fn stale_entries_are_pruned() {
     assert_eq!(db.one::<String>("SELECT key FROM queue.keys"), "here");
 }
 
+/// Also by workers alone, however often somebody computes anew what is due on the queue.
+#[test]
+fn marks_are_pruned_when_their_time_is_over() {
+    let server = Server::start(NEVER_POLLED);
+    let mut db = server.app("shop");
+    crate::fixture::processed(&mut db, "q", "", "");
+    db.run("SELECT queue.pause('q')");
+    // Its entry stays behind.
+    db.run("SELECT queue.enqueue('q', '{\"n\": 1}', key => 'stale', on_conflict => 'skip')");
+    db.run("DELETE FROM q WHERE key = 'stale'");
+    db.run("SELECT queue.resume('q')");
+    db.run("SELECT queue.enqueue('q', '{\"n\": 2}', key => 'k', once => '3 s')");
+    until("it was done", || db.one::<i64>("SELECT count(*) FROM queue.done_keys") == 1);
+    db.run("SELECT queue.pause('q')");
+    db.run("SELECT queue.resume('q')");
+    until("its mark is gone, and what is stale", || {
+        db.one::<i64>("SELECT count(*) FROM queue.done_keys")
+            + db.one::<i64>("SELECT count(*) FROM queue.keys")
+            == 0
+    });
+}
+
 #[test]
 fn entries_and_marks_are_dumped_and_restored() {
     let server = Server::start(&[]);
