@@ -338,16 +338,13 @@ pub fn earliest(queue: &Queue) -> Micros {
     let args = passed_over.ids.each_ref().map(|ids| spi::arg(ids.clone()));
     let slot = place(queue);
     let added = slot.map(|slot| slot.waits.added_so_far());
-    let sweep = group::next_known_sweep(queue.oid);
+    let sweep = group::Look::begin(queue.oid);
     let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
     let waiting = slot.zip(added).map_or(NEVER, |(slot, added)| {
         slot.waits.seen(rows.get(0, 6).unwrap_or(false), added);
         slot.waits.due()
     });
-    let sweep = match rows.get(0, 7) {
-        Some(true) => sweep,
-        _ => group::nothing_to_sweep(queue.oid, sweep),
-    };
+    let sweep = sweep.end(rows.get(0, 7) == Some(true));
     let limited = if rows.get(0, 8) == Some(true) { limit::next_look(queue.oid) } else { NEVER };
     let at = |column: usize| rows.datum(0, column).map_or(NEVER, |d| d.value() as Micros);
     let forgotten =

@@ -8,6 +8,7 @@
 use crate::after::notes;
 use crate::claim::floor::{self, Keys};
 use crate::claim::native;
+use crate::group::released;
 use crate::limit;
 use crate::pg::time::Micros;
 use crate::pg::{Oid, catalog, shmem, xact};
@@ -246,6 +247,7 @@ fn prepared() {
 /// A claim inside the aborted part is undone at once. Waking too often is harmless.
 fn subtransaction_aborted() {
     native::abandon();
+    released::rolled_back();
     notes::subtransaction_aborted();
     let Some(shared) = shmem::get() else { return };
     let _ = NOTES.try_with(|notes| {
@@ -297,6 +299,8 @@ fn lower_all(shared: &Shared) {
         queue.floors.lower(&floor::ALL);
         queue.due_at(0);
         queue.next_prune.store(0, SeqCst);
+        queue.sorted.fetch_add(1, SeqCst);
+        queue.sweep_soon();
         shared.announce(place);
         shared.ends.wake(place);
     }

@@ -33,7 +33,9 @@
 //! sweep. A sweep comes soon after each transaction that sorted, after the end of each transaction that
 //! had a lock while others sorted, when `ended` did not get the lock, and as long as there are groups with
 //! blocked jobs every second or, where it takes long, so seldom that it takes a hundredth of the time.
-//! The last is what mends all that is not covered: crashes, rows changed by hand, PREPARE TRANSACTION.
+//! The last is what mends all that is not covered: crashes, rows changed by hand, PREPARE TRANSACTION. It is
+//! sure to go on: whoever computes when a queue is due, which is done each minute, sets a time if he sees
+//! blocked jobs and there is none (`sweep::Look`).
 //! Without shared memory sweeps come with every look at the queue, as seldom.
 //!
 //! # Locks
@@ -58,7 +60,8 @@ use crate::{keys, limit, pg::spi, wake};
 use released::number_of;
 pub use sort::sort;
 use std::collections::HashMap;
-pub use sweep::{next_known_sweep, next_sweep, nothing_to_sweep, sweep};
+use sweep::next_known_sweep;
+pub use sweep::{Look, next_sweep, sweep};
 
 /// The group of a job, if it is in one.
 pub fn of(queue: &Queue, job: &Taken) -> Option<Vec<u8>> {

@@ -111,6 +111,12 @@ pub fn is_settled(number: u64) -> bool {
     HELD.with_borrow(|held| held.settled.contains(&number))
 }
 
+/// A subtransaction was rolled back, perhaps with the claim that found it out. Frees nothing: called where
+/// nothing may fail.
+pub fn rolled_back() {
+    let _ = HELD.try_with(|held| held.try_borrow_mut().map(|mut held| held.settled.clear()));
+}
+
 /// Is that so of all groups that this transaction has locked?
 pub fn all_settled() -> bool {
     HELD.with_borrow(|held| held.settled.len() == held.count)

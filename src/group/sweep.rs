@@ -7,7 +7,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, shmem, xact};
 use crate::queue::Queue;
 use crate::wake;
-use crate::worker::shared::NEVER;
+use crate::worker::shared::{NEVER, QueueSlot};
 use crate::{claim, limit};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -47,11 +47,42 @@ pub fn next_known_sweep(queue: Oid) -> Micros {
     if shmem::get().is_some() { next_sweep(queue) } else { NEVER }
 }
 
-/// Whoever looked after this time was set has seen no blocked job of a group. Returns when a sweep is due now:
-/// a transaction that sorts asks for one when it commits.
-pub fn nothing_to_sweep(queue: Oid, due: Micros) -> Micros {
-    set_next_sweep(queue, due, NEVER);
-    next_known_sweep(queue)
+/// A look whether there are blocked jobs of groups at all. While there are some, the next sweep has a time.
+pub struct Look {
+    queue: Oid,
+    due: Micros,
+    sorted: u64,
+}
+
+impl Look {
+    /// To be called before the snapshot is taken.
+    pub fn begin(queue: Oid) -> Look {
+        Look { queue, due: next_known_sweep(queue), sorted: sorted_so_far(queue) }
+    }
+
+    /// It has seen some, or none. Returns when a sweep is due now.
+    pub fn end(self, any_blocked: bool) -> Micros {
+        let Some(slot) = slot_of(self.queue) else { return NEVER };
+        if !any_blocked {
+            set_next_sweep(self.queue, self.due, NEVER);
+            if sorted_so_far(self.queue) != self.sorted {
+                // Somebody has committed meanwhile. The time that he set may be just the one that was set before.
+                slot.sweep_soon();
+            }
+        } else if self.due == NEVER {
+            // Nobody told of them: they are of a prepared transaction, say. The time is kept, however often it is asked.
+            set_next_sweep(self.queue, NEVER, time::after(time::now(), SHORTEST_PAUSE));
+        }
+        slot.next_sweep.load(SeqCst)
+    }
+}
+
+fn slot_of(queue: Oid) -> Option<&'static QueueSlot> {
+    Some(&shmem::get()?.queues[wake::place_of(queue)?])
+}
+
+fn sorted_so_far(queue: Oid) -> u64 {
+    slot_of(queue).map_or(0, |slot| slot.sorted.load(SeqCst))
 }
 
 fn set_next_sweep(queue: Oid, before: Micros, next: Micros) {

@@ -15,7 +15,7 @@ use crate::pg::{Datum, interrupt, spi};
 use crate::queue::Queue;
 use crate::queue::statements::Which;
 use crate::worker::cancel::BY_ADMIN;
-use crate::{correlation, finish, group, keys, limit, settings};
+use crate::{correlation, finish, group, keys, limit, settings, wake};
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
 
@@ -307,6 +307,7 @@ impl Batch<'_> {
                 }
                 Ending::Held => {
                     report.returned += 1;
+                    wake::sorted(queue.oid);
                     moves.push(Move::to("blocked", job));
                 }
                 Ending::Done(result) => {
