@@ -269,7 +269,6 @@ fn move_part(
         let failed = |job: &Taken| verdicts.get(&job.id).copied().flatten();
         taken.iter_mut().filter(|job| failed(job).is_none()).for_each(|job| *job = after::freed(queue, job));
     }
-    let now = time::now();
     let moves: Vec<Move> = match which {
         Which::Due => taken.iter().map(|job| after::due(queue, job)).collect(),
         Which::Expired => taken.iter().map(|job| returned(queue, job)).collect(),
@@ -279,7 +278,7 @@ fn move_part(
         }
         Which::Waiting => {
             let failed = |job: &Taken| verdicts.get(&job.id).copied().flatten();
-            taken.iter().map(|job| after::verdict(job, failed(job), now)).collect()
+            taken.iter().map(|job| after::verdict(job, failed(job))).collect()
         }
         _ => Vec::new(),
     };

@@ -209,14 +209,13 @@ pub fn freed(queue: &Queue, job: &Taken) -> Taken {
 }
 
 /// Where a waiting job goes, by what a look found: it fails because of that one, or is free.
-pub fn verdict<'a>(job: &'a Taken, failed: Option<i64>, now: i64) -> Move<'a> {
+pub fn verdict(job: &Taken, failed: Option<i64>) -> Move<'_> {
     match failed {
         Some(id) => {
             let text = format!("job {id}, which this one waited for, failed");
             give_up(job, &Failure::new("55000", text))
         }
-        None if job.run_at.is_some_and(|at| at > now) => Move::to("scheduled", job),
-        None => Move::to("ready", job),
+        None => Move::back(job),
     }
 }
 

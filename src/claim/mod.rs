@@ -42,6 +42,13 @@ pub struct Taken {
     pub lease_until: Option<Micros>,
 }
 
+impl Taken {
+    /// Has its time not come yet?
+    pub fn is_early(&self, now: Micros) -> bool {
+        self.run_at.is_some_and(|at| at > now)
+    }
+}
+
 impl From<leased::Row> for Taken {
     fn from(row: leased::Row) -> Taken {
         Taken {
@@ -266,12 +273,14 @@ pub fn next_of_all(queue: &Queue, limit: i64, used: Use) -> Next {
             None => by_sql::take(queue, limit, one_each),
         };
         let now = time::now();
-        let is_early = |job: &Taken| job.run_at.is_some_and(|at| at > now);
+        let is_early = |job: &Taken| job.is_early(now);
         if next.taken.iter().any(is_early) {
             let (early, due) = next.taken.into_iter().partition(is_early);
             next.taken = due;
             let early: Vec<Taken> = early;
             put(queue, &early.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
+            // Those behind them in their groups do not wait for them.
+            wake::sweep(queue.oid);
         }
         // Jobs that cannot run are in the way. A worker sorts them out in a transaction that does only
         // that: while it runs jobs they would be out of everybody's sight.

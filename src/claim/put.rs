@@ -39,6 +39,12 @@ impl<'a> Move<'a> {
             result: None,
         }
     }
+
+    /// Among the ready ones or, as long as its time has not come, among the scheduled ones: it may have been put
+    /// off while it waited for something else.
+    pub fn back(job: &'a Taken) -> Move<'a> {
+        Move::to(if job.is_early(time::now()) { "scheduled" } else { "ready" }, job)
+    }
 }
 
 /// Puts taken jobs into their next states; must be called inside `spi::connect`.

@@ -51,7 +51,7 @@ mod sweep;
 
 use crate::claim::{self, Move, Taken};
 use crate::pg::group::{Looker, Member, Name};
-use crate::pg::{Oid, row, xact};
+use crate::pg::{Oid, row, time, xact};
 use crate::queue::Queue;
 use crate::queue::layout::Col;
 use crate::queue::statements::Which;
@@ -114,7 +114,17 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = (&'a Taken, bool)>) {
         }
     }
     xact::next_command();
-    claim::put(queue, &promoted.iter().map(|job| limit::freed(queue, job)).collect::<Vec<_>>());
+    put_free(queue, &promoted);
+}
+
+/// Puts the first blocked jobs of free groups where they go now.
+fn put_free(queue: &Queue, first: &[Taken]) {
+    let moves: Vec<Move> = first.iter().map(|job| limit::freed(queue, job)).collect();
+    if moves.iter().any(|next| next.state == "scheduled") {
+        // Those behind it do not wait for it.
+        wake::sweep(queue.oid);
+    }
+    claim::put(queue, &moves);
 }
 
 /// The group's first job: taken, if it is blocked; announced, if it is ready.
@@ -183,6 +193,11 @@ pub fn changed_by_hand(queue: Oid) {
 /// Takes one ready job by its id, if it is its turn.
 pub fn take_one(queue: &Queue, id: i64) -> Vec<Taken> {
     let taken = claim::take(queue, Which::ReadyJob, &[spi::arg(id)]);
+    let now = time::now();
+    if taken.iter().any(|job| job.is_early(now)) {
+        claim::put(queue, &taken.iter().map(Move::back).collect::<Vec<_>>());
+        return Vec::new();
+    }
     if let Some(state) = taken.first().and_then(|job| limit::admits(queue, job).err()) {
         // Out of the way, if its key has no room: else whoever looks for the first job meets it again.
         let put = |job| if state == "ready" { limit::freed(queue, job) } else { Move::to(state, job) };

@@ -8,7 +8,6 @@ use crate::pg::{Oid, shmem, xact};
 use crate::queue::Queue;
 use crate::wake;
 use crate::worker::shared::{NEVER, QueueSlot};
-use crate::{claim, limit};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -136,7 +135,7 @@ pub fn sweep(queue: &Queue, anyway: bool) -> usize {
         }
     }
     xact::next_command();
-    claim::put(queue, &promoted.iter().map(|job| limit::freed(queue, job)).collect::<Vec<_>>());
+    super::put_free(queue, &promoted);
     let now = time::now();
     let spent = PASSES.with_borrow_mut(|passes| {
         let pass = passes.entry(queue.oid).or_default();

@@ -28,7 +28,7 @@ pub fn bring_back(queue: &Queue, key: &str, most: i64, after: Option<&str>) {
     }
     let first = group::take_first_of(queue, groups.into_iter().map(String::into_bytes), most);
     let moves = first.iter().map(|job| match key_of(queue, job) {
-        Some(own) if own == key => Move::to("ready", job),
+        Some(own) if own == key => Move::back(job),
         // The first of its group waits for another key.
         _ => freed(queue, job),
     });

@@ -238,7 +238,7 @@ pub fn freed<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
     let is_free = !by_key(queue)
         || row::named_column(job.row, c"key")
             .is_none_or(|key: String| free_of_key(queue, &key) > 0 && rate::free_of_key(queue, &key) > 0);
-    Move::to(if is_free { "ready" } else { "blocked" }, job)
+    if is_free { Move::back(job) } else { Move::to("blocked", job) }
 }
 
 /// These jobs do not run any more once this transaction commits; `own`: it was counted itself. Must be called
@@ -283,7 +283,7 @@ fn bring_back(queue: &Queue, key: &str, most: i64) -> usize {
     if (taken.len() as i64) < most {
         claim::held::note(queue, Which::OfKey, &args);
     }
-    claim::put(queue, &taken.iter().map(|job| Move::to("ready", job)).collect::<Vec<_>>());
+    claim::put(queue, &taken.iter().map(Move::back).collect::<Vec<_>>());
     taken.len()
 }
 

@@ -79,3 +79,24 @@ fn a_scheduler_or_launcher_that_is_ended_comes_back() {
         until_done(&mut db, "q", i64::from(round) * 10);
     }
 }
+
+#[test]
+fn what_runs_alone_after_a_crash_does_not_run_before_its_time() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    db.run("SELECT queue.pause('q')");
+    // Without triggers nothing puts it among the scheduled ones.
+    let mut admin = server.connect_as("postgres", "shop");
+    admin.run("SET session_replication_role = replica");
+    admin.run("INSERT INTO q (n, run_at) VALUES (1, now() + interval '1 hour')");
+    put(&mut db, "q", 2, 2);
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM q WHERE state = 'ready'"), 2);
+    server.stop_immediately();
+    server.start_again();
+    let mut db = server.reconnect("shop");
+    db.run("SELECT queue.resume('q')");
+    until_done(&mut db, "q", 1);
+    let states: String = db.one("SELECT string_agg(state || n, ' ') FROM q");
+    assert_eq!(states, "scheduled1");
+}
