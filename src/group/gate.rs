@@ -3,13 +3,13 @@
 
 use super::closing::is_closed;
 use super::released::{self, number_of};
-use crate::claim;
 use crate::keys;
 use crate::pg::group::{Looker, Member, Name, Tables};
 use crate::pg::ready::{Gate, Passage, Row};
 use crate::pg::xact;
 use crate::queue::Queue;
 use crate::queue::statements::Which;
+use crate::{claim, limit};
 use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -31,6 +31,8 @@ struct Group {
     next: VecDeque<Member>,
     /// There are no others.
     is_complete: bool,
+    /// The one after those waits, perhaps for its key.
+    ends_at_blocked: bool,
     /// How many were looked up at once.
     looked_up: usize,
 }
@@ -151,6 +153,10 @@ impl<'a> Keeper<'a> {
                 if !found.by_scan {
                     self.look_up(&mut found, i64::MIN, FIRST_LOOKED_UP);
                 }
+                if found.is_closed {
+                    // Whoever makes its first job ready does so under the lock, and announces it.
+                    released::unlock(number);
+                }
             }
         }
         self.known.insert(number, self.list.len());
@@ -191,14 +197,23 @@ impl<'a> Keeper<'a> {
         // and would be passed by a later one.
         let ready = looker.first(&group.name, false, from, most);
         let blocked = looker.first(&group.name, true, from, most);
+        let any_blocked = !blocked.is_empty();
         group.is_complete = ready.len() < most && blocked.len() < most;
         let mut all = ready;
-        if !blocked.is_empty() {
+        if any_blocked {
             all.extend(blocked);
             all.sort_unstable_by_key(|member| member.id);
             all.truncate(most);
         }
+        if any_blocked
+            && limit::by_key(self.queue)
+            && let Some(first) = all.iter().position(|member| member.is_blocked)
+        {
+            all.truncate(first);
+            (group.is_complete, group.ends_at_blocked) = (true, true);
+        }
         group.next = all.into();
+        group.close_if_it_waits();
     }
 
     /// The next job of an open group whose jobs are looked up.
@@ -231,6 +246,7 @@ impl<'a> Keeper<'a> {
             self.look_up(&mut group, member.id.saturating_add(1), most);
             self.list[place] = group;
         }
+        self.list[place].close_if_it_waits();
         Some(())
     }
 
@@ -265,6 +281,12 @@ impl<'a> Keeper<'a> {
     }
 }
 
+impl Group {
+    fn close_if_it_waits(&mut self) {
+        self.is_closed |= self.ends_at_blocked && self.next.is_empty();
+    }
+}
+
 impl Default for Group {
     fn default() -> Group {
         Group {
@@ -274,6 +296,7 @@ impl Default for Group {
             by_scan: false,
             next: VecDeque::new(),
             is_complete: true,
+            ends_at_blocked: false,
             looked_up: 0,
         }
     }

@@ -7,7 +7,8 @@
 //!   the server's locks, kept until the transaction ends. With a snapshot taken after that it looks whether
 //!   the group is *held*: one of its jobs is leased or, unless the queue lets failures pass, waits for its
 //!   retry or is an error row. If not, it takes the group's jobs from the first on, from among the ready
-//!   and the blocked ones, as far as the one it met.
+//!   and the blocked ones, as far as the one it met. On a queue with limits by key it takes the ready ones only, up
+//!   to the first that is blocked: that may wait for its key, and is made ready when this has room.
 //! - **sort**: jobs that cannot run stay ready, and each claim passes over them; when they are many, they
 //!   are moved among the blocked ones, so that each is passed once.
 //! - **ended**: the end of a job makes the group's next one, if it is blocked, ready; if it is ready
@@ -56,7 +57,7 @@ use crate::queue::Queue;
 use crate::queue::layout::Col;
 use crate::queue::statements::Which;
 use crate::worker::shared::NEVER;
-use crate::{keys, limit, pg::spi, wake};
+use crate::{keys, limit, limit::Rooms, pg::spi, wake};
 use released::number_of;
 pub use sort::sort;
 use std::collections::HashMap;
@@ -90,7 +91,7 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = (&'a Taken, bool)>) {
     }
     xact::next_command();
     let Some(tables) = gate::open_tables(queue) else { return };
-    let mut promoted = Vec::new();
+    let (mut promoted, mut rooms) = (Vec::new(), Rooms::of(queue));
     {
         let mut looker = Looker::of(&tables);
         for group in groups.into_keys() {
@@ -109,7 +110,8 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = (&'a Taken, bool)>) {
             looker.renew();
             let group = Name::of(group);
             if !gate::is_held(queue, &mut looker, &group) {
-                promoted.extend(next_of(queue, &mut looker, &group, tables.allow_direct_deletion()));
+                let directly = tables.allow_direct_deletion();
+                promoted.extend(next_if(queue, &mut looker, &group, directly, &mut rooms));
             }
         }
     }
@@ -127,12 +129,22 @@ fn put_free(queue: &Queue, first: &[Taken]) {
     claim::put(queue, &moves);
 }
 
-/// The group's first job: taken, if it is blocked; announced, if it is ready.
-fn next_of(queue: &Queue, looker: &mut Looker, group: &Name, directly: bool) -> Option<Taken> {
+/// The group's first job: taken, if it is blocked and its key has room; announced, if it is ready.
+fn next_if(
+    queue: &Queue,
+    looker: &mut Looker,
+    group: &Name,
+    directly: bool,
+    rooms: &mut Rooms,
+) -> Option<Taken> {
+    let key = queue.layout.as_ref()?.number(Col::Key);
     let ready = looker.first(group, false, i64::MIN, 1).into_iter().next();
     let blocked = looker.first(group, true, i64::MIN, 1).into_iter().next();
     let goes_first = |member: &Member| ready.is_none_or(|ready| member.id < ready.id);
     if let Some(member) = blocked.filter(goes_first) {
+        if !rooms.take(|| looker.text_of(&member, key)) {
+            return None;
+        }
         if directly {
             let taken = looker.take(&member, xact::command_to_write()).map(Taken::from);
             keys::want(queue.oid, looker.held.drain(..));
@@ -150,7 +162,8 @@ fn next_of(queue: &Queue, looker: &mut Looker, group: &Name, directly: bool) -> 
 pub fn take_first_of(queue: &Queue, groups: impl Iterator<Item = Vec<u8>>, most: i64) -> Vec<Taken> {
     xact::next_command();
     let Some(tables) = gate::open_tables(queue) else { return Vec::new() };
-    let mut taken = Vec::new();
+    // The caller knows what room there is.
+    let (mut taken, mut rooms) = (Vec::new(), Rooms::any(queue));
     {
         let mut looker = Looker::of(&tables);
         for group in groups {
@@ -165,8 +178,8 @@ pub fn take_first_of(queue: &Queue, groups: impl Iterator<Item = Vec<u8>>, most:
             looker.renew();
             let group = Name::of(group);
             let is_held = gate::is_held(queue, &mut looker, &group);
-            let first =
-                (!is_held).then(|| next_of(queue, &mut looker, &group, tables.allow_direct_deletion()));
+            let directly = tables.allow_direct_deletion();
+            let first = (!is_held).then(|| next_if(queue, &mut looker, &group, directly, &mut rooms));
             match first.flatten() {
                 Some(job) => taken.push(job),
                 None => released::unlock(number),

@@ -2,6 +2,7 @@
 
 use super::gate::{is_held, open_tables};
 use super::released::{self, number_of};
+use crate::limit::Rooms;
 use crate::pg::group::Looker;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, shmem, xact};
@@ -108,6 +109,7 @@ pub fn sweep(queue: &Queue, anyway: bool) -> usize {
     let mut after = PASSES.with_borrow_mut(|passes| passes.entry(queue.oid).or_default().after.take());
     let is_first = after.is_none();
     let (mut seen, mut promoted) = (0, Vec::new());
+    let mut rooms = Rooms::of(queue);
     let mut is_over = false;
     {
         let mut looker = Looker::of(&tables);
@@ -124,7 +126,7 @@ pub fn sweep(queue: &Queue, anyway: bool) -> usize {
                 let next = if is_held(queue, &mut looker, &group) {
                     None
                 } else {
-                    super::next_of(queue, &mut looker, &group, tables.allow_direct_deletion())
+                    super::next_if(queue, &mut looker, &group, tables.allow_direct_deletion(), &mut rooms)
                 };
                 match next {
                     Some(job) => promoted.push(job),

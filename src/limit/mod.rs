@@ -28,8 +28,9 @@
 //! blocked, or after a claim that found no room.
 //!
 //! A blocked row is ours if it has a key, no group and no `after`. A job in a group that is over the limit of
-//! its key waits as a blocked job of its group, with those behind it (`group::closing`). `ended` brings back the first jobs of
-//! some groups with the key, too (`grouped`); the sweep of groups looks after the rest.
+//! its key waits as a blocked job of its group, with those behind it (`group::closing`). Claims do not take up a
+//! group whose first job is blocked: `ended` brings back the first jobs of some groups with the key (`grouped`), and
+//! the sweep of groups makes the others ready, once their key has room (`rooms`).
 //!
 //! # Locks and crashes
 //!
@@ -42,6 +43,7 @@ pub mod grant;
 mod grouped;
 mod look;
 pub mod rate;
+mod rooms;
 mod starts;
 mod window;
 
@@ -57,6 +59,7 @@ use crate::{group, wake};
 use count::{Limit, Room};
 pub use look::{next_look, next_room, sweep};
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
+pub use rooms::Rooms;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Most jobs that one claim moves out of the way.
@@ -73,7 +76,7 @@ fn counts(queue: &Queue) -> bool {
 }
 
 /// Does it limit them by key?
-fn by_key(queue: &Queue) -> bool {
+pub fn by_key(queue: &Queue) -> bool {
     queue.options.max_running_per_key.is_some() || queue.options.rate_limit_per_key.is_some()
 }
 

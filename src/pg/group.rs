@@ -241,6 +241,17 @@ impl<'a> Looker<'a> {
         members
     }
 
+    /// A column of a job, as text.
+    pub fn text_of(&mut self, member: &Member, column: i16) -> Option<String> {
+        let cursor = if member.is_blocked { &mut self.blocked.cursor } else { &mut self.ready };
+        if !cursor.stand_on(member.place, &self.snapshot) {
+            return None;
+        }
+        // SAFETY: it stands on a row.
+        let text = unsafe { cursor.current().text(column) };
+        String::from_utf8(text?).ok()
+    }
+
     /// Is any ready job in a group?
     pub fn has_ready_groups(&mut self) -> bool {
         self.ready.seek(&[Key::TextFrom(text_of_bytes(b"")), Key::Int8From(i64::MIN)]);
