@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
 const PAUSE: Micros = 1_000_000;
+/// Between two sweeps that together look at all keys of a queue with a rate.
+const STEP_PAUSE: Micros = 100_000;
 /// Keys looked at in one sweep.
 const STEP: i64 = 500;
 /// Blocked jobs of one key brought back in one sweep.
@@ -80,6 +82,10 @@ fn look_at_keys(queue: &Queue) -> (usize, Micros) {
     }
     if let Some(last) = keys.last().filter(|_| keys.len() as i64 == STEP) {
         STOPPED.with_borrow_mut(|stopped| stopped.insert(queue.oid, last.clone()));
+        if rates.is_some() {
+            // The others may have room already.
+            due = due.min(time::after(time::now(), STEP_PAUSE));
+        }
     }
     (freed, due)
 }

@@ -27,6 +27,11 @@ fn fill(db: &mut Client) {
     put(db, "q", 11, 15);
     db.run("SELECT queue.resume('q');\nSELECT queue.unregister_processor('q');\nSELECT queue.dequeue('q', 1, '1 day')");
     db.run("SELECT queue.pause('q');\nSELECT queue.register_processor('q', 'work(q)')");
+    db.run(
+        "SELECT queue.create_queue('rated', rate_limit => 2, rate_interval => '1 hour');
+         SELECT queue.enqueue_many('rated', ARRAY['1', '2', '3']::jsonb[]);
+         SELECT queue.pop('rated')",
+    );
 }
 
 /// All that must be the same afterwards.
@@ -39,6 +44,7 @@ fn picture(db: &mut Client) -> Vec<String> {
         "SELECT concat_ws(' ', id, source, queue, role, options) FROM queue.attachments ORDER BY 1",
     ));
     lines.extend(db.all::<String>("SELECT q::text FROM q ORDER BY 1"));
+    lines.extend(db.all::<String>("SELECT r::text FROM queue.rates r ORDER BY 1"));
     lines
 }
 
@@ -51,6 +57,11 @@ fn works(db: &mut Client) {
     db.run("TRUNCATE done;\nSELECT queue.resume('q')");
     until_done(db, "q", 5);
     assert_eq!(db.one::<String>("SELECT string_agg(n::text, ' ' ORDER BY n) FROM done"), "12 13 14 15 100");
+    assert_eq!(
+        db.all::<i64>("SELECT id FROM queue.pop('rated', 10)").len(),
+        1,
+        "what has started still counts"
+    );
     db.run("SELECT queue.detach('orders', 'q');\nDROP FUNCTION \"Ware house\".pack;\nSELECT queue.drop_queue('\"Ware house\".\"odd q\"', true)");
 }
 
