@@ -212,9 +212,7 @@ pub fn take_one(queue: &Queue, id: i64) -> Vec<Taken> {
         return Vec::new();
     }
     if let Some(state) = taken.first().and_then(|job| limit::admits(queue, job).err()) {
-        // Out of the way, if its key has no room: else whoever looks for the first job meets it again.
-        let put = |job| if state == "ready" { limit::freed(queue, job) } else { Move::to(state, job) };
-        claim::put(queue, &taken.iter().map(put).collect::<Vec<_>>());
+        claim::put(queue, &taken.iter().map(|job| Move::to(state, job)).collect::<Vec<_>>());
         wake::sorted(queue.oid);
         return Vec::new();
     }

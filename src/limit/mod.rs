@@ -219,13 +219,16 @@ fn block(queue: &Queue, jobs: &[Taken]) {
 pub fn admits(queue: &Queue, job: &Taken) -> Result<(), &'static str> {
     if counts(queue) {
         let key = key_of(queue, job);
-        let _turn = count::turn(queue.oid);
-        let has_room = of_queue(queue).is_none_or(|limit| limit.reserve(1, Use::Run).granted > 0)
-            && key
-                .and_then(|key| of_key(queue, &key).map(|limit| limit.reserve(1, Use::Run).granted > 0))
-                .unwrap_or(true);
+        let has_room = {
+            let _turn = count::turn(queue.oid);
+            of_queue(queue).is_none_or(|limit| limit.reserve(1, Use::Run).granted > 0)
+                && key
+                    .and_then(|key| of_key(queue, &key).map(|limit| limit.reserve(1, Use::Run).granted > 0))
+                    .unwrap_or(true)
+        };
         if !has_room {
-            return Err("ready");
+            // Out of the way, if its key has no room: else whoever looks for the first job meets it again.
+            return Err(freed(queue, job).state);
         }
     }
     rate::admits(queue, job)

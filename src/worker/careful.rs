@@ -45,12 +45,6 @@ pub fn run_one(
         // Not empty, only not ours to run now.
         return Ok(Some(Report { claimed: 1, returned: 1, ..Report::default() }));
     }
-    let is_held = |queue: &Queue| limit::rate::holds(queue);
-    if Worker.transaction(|| queue::open(oid).is_ok_and(|queue| is_held(&queue))).unwrap_or(false) {
-        // Nothing may start: one that has to wait is not to be marked.
-        database.careful_owner.store(0, SeqCst);
-        return Ok(Some(Report::default()));
-    }
     let since_start = (database.careful_queue.load(SeqCst) == oid.to_u32()).then(|| Suspect {
         id: database.careful_job.load(SeqCst),
         worker_died: database.careful_died.swap(false, SeqCst),
@@ -71,6 +65,10 @@ pub fn run_one(
 /// Runs the first job that can be had. Others are held back by their groups or the queue's limits, which moves
 /// them out of the way, or a client has them.
 fn run_first(database: &DatabaseSlot, oid: Oid, observer: &mut dyn Observer) -> Result<Report, Failure> {
+    if Worker.transaction(|| queue::open(oid).is_ok_and(|queue| limit::rate::holds(&queue)))? {
+        // Nothing may start, so nothing is to be marked.
+        return Ok(Report::default());
+    }
     let mut behind = None;
     for _ in 0..MOST_TRIED {
         let Some((priority, id)) = next_job(oid, behind)? else { return Ok(Report::default()) };

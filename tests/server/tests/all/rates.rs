@@ -169,6 +169,23 @@ fn a_killed_worker_leaves_its_starts_behind() {
     assert!(most <= 12, "{most} started within the interval");
 }
 
+/// After a crash jobs are run one by one, each with room of its own.
+#[test]
+fn after_a_crash_the_rate_of_a_key_is_kept_and_all_run() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    rated(&mut db, "rate_limit_per_key => 1, rate_interval => '200 ms'", "work(q)");
+    put(&mut db, 20, 3);
+    until("a job has run", || db.one::<i64>("SELECT count(*) FROM ran") > 0);
+    let pid: i32 = db.one("SELECT pid FROM pg_stat_activity WHERE backend_type = 'queue_ext worker' LIMIT 1");
+    let crashes = server.log().matches("reinitializing").count();
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    server.until_logged("reinitializing", crashes);
+    until_run(&mut server.reconnect("shop"), 20);
+    let most = most_of_a_key(&server, 200);
+    assert!(most <= 1, "{most} of a key started within the interval");
+}
+
 /// Nothing else happens, and nobody looks unasked.
 #[test]
 fn workers_and_waiting_clients_are_woken_when_there_is_room() {
