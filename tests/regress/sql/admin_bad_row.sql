@@ -44,3 +44,4 @@ CREATE TRIGGER slow BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION slow()
 SELECT queue.move_all('source', 'target');
 RESET statement_timeout;
 SELECT state, count(*) FROM source GROUP BY 1;
+SELECT queue.drop_queue('target', true);

@@ -56,5 +56,7 @@ SELECT n FROM queue.dequeue_as(NULL::g, 1);
 TABLE jobs;
 SELECT queue.ack('g', id, attempt) FROM g WHERE n = 1;
 SELECT n FROM queue.pop_as(NULL::g, 10);
+-- The others of its group come one after the other: the end of each makes the next one ready.
+SELECT n FROM queue.pop_as(NULL::g, 10);
 SELECT queue.drop_queue('g', true);
 DROP SCHEMA limits_groups CASCADE;
