@@ -64,12 +64,11 @@ pub fn each(oid: Oid, states: &[&'static str], condition: &Condition, work: Work
     if let Some(part) = all.first() {
         spi::connect(|| check(&queue, *part, condition));
     }
+    let lasts: Vec<(Part, i64)> = spi::connect(|| {
+        all.into_iter().filter_map(|part| last_of(&queue, part).map(|last| (part, last))).collect()
+    });
     let mut walk = Walk::new(&queue, condition);
-    for part in all {
-        if let Some(last) = spi::connect(|| last_of(&queue, part)) {
-            walk.through(part, last, work);
-        }
-    }
+    walk.through(&lasts, work);
     walk.complain();
     Ok(walk.count)
 }

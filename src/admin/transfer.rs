@@ -6,10 +6,10 @@ use super::{Condition, WAITING, each, take};
 use crate::claim::Taken;
 use crate::enqueue::{Header, More, payload};
 use crate::error::{Error, SqlResult, required};
+use crate::finish;
 use crate::pg::{Datum, Oid, array, catalog, role, row, spi, time};
 use crate::queue::limits::check_movable_state;
 use crate::queue::{self, Queue, STATES, statements};
-use crate::{finish, keys};
 use pgrx::prelude::*;
 
 /// `queue.move`
@@ -51,10 +51,7 @@ fn move_all(
     let queue = queue::open_owned(oid)?;
     let target = open_target(&queue, target)?;
     each(oid, &states, &condition, &mut |queue, state, taken| {
-        // In each part: if a job's key is refused, the part is rolled back, and made smaller.
-        let gathering = keys::Gathering::begin();
-        transfer(queue, state, &taken, target)?;
-        gathering.settle()
+        transfer(queue, state, &taken, target).map(drop)
     })
 }
 

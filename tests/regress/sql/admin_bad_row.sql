@@ -29,6 +29,15 @@ SELECT count(queue.enqueue('source', CASE i WHEN 9 THEN '"no object"' ELSE jsonb
 SELECT queue.move_all('source', 'target');
 SELECT id, payload, key FROM source ORDER BY id;
 SELECT array_agg(n ORDER BY n) FROM target;
+-- Keys coalesce as ever, with a row that is passed over as well: no entry is left of what was tried out.
+SELECT queue.create_queue('keyed'), queue.create_queue('coalescing', 'n int CHECK (n <> 4)', on_conflict => 'skip');
+INSERT INTO keyed (payload, key) SELECT jsonb_build_object('n', i), 'k' || i % 5 FROM generate_series(1, 12) i;
+SELECT queue.move_all('keyed', 'coalescing');
+SELECT payload, key FROM keyed;
+SELECT n, key FROM coalescing ORDER BY n;
+SELECT count(*), count(c.id) AS of_jobs FROM queue.keys k LEFT JOIN coalescing c ON c.id = k.id WHERE k.queue = 'coalescing'::regclass;
+SELECT count(*) FROM (SELECT queue.enqueue('coalescing', '{"n": 9}', key => 'k' || i % 5) AS id FROM generate_series(0, 4) i) e JOIN coalescing USING (id);
+SELECT count(*) FROM coalescing;
 -- In a transaction that goes on: all of it, or none.
 BEGIN;
 SELECT queue.cancel_all('source');
