@@ -61,10 +61,12 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
             return Err(Error::NotAQueue(name));
         }
         let stored = Stored::of(oid);
-        let changed = |column: &str, definition: &str| Error::HeaderChanged {
-            queue: name.clone(),
-            column: column.into(),
-            definition: definition.into(),
+        let changed = |column: &str, definition: &str| {
+            // Reading it waited for somebody who has dropped it.
+            if catalog::relation_name(oid).is_none() {
+                return Error::NotAQueue(name.clone());
+            }
+            Error::HeaderChanged { queue: name.clone(), column: column.into(), definition: definition.into() }
         };
         for (column, (type_oid, definition)) in HEADER.into_iter().zip(HEADER_TYPES) {
             let must_be_filled = definition.ends_with("NOT NULL");

@@ -26,6 +26,11 @@ SELECT condition, call, test.code(format('SELECT queue.' || call, condition)) FR
     'resubmit_all(''q'', %L)', 'attach(''source'', ''q'', condition => %L)', 'attach(''source'', topic => ''t'', condition => %L)']) call,
     unnest(ARRAY['1', '''x''::text', 'true; DROP TABLE bad_input.source', 'true) OR (true', '/* true', '', 'SELECT true', 'true UNION SELECT true']) condition;
 
+-- Whatever there is that it could be asked of: here nothing.
+SELECT queue.create_queue('empty');
+SELECT sqlstate, message FROM test.fails($$SELECT queue.cancel_all('empty', 'nosuch = 1')$$);
+SELECT queue.drop_queue('empty');
+
 -- Nothing was written.
 SELECT id, state, n FROM q;
 SELECT count(*) FROM source;
