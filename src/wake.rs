@@ -241,7 +241,23 @@ fn prepared() {
         (note.enqueued || note.taken, keys)
     };
     notes::prepared();
+    mark_prepared();
     finish(both, false);
+}
+
+/// The poll looks what is due on these queues, as long as there are prepared transactions.
+fn mark_prepared() {
+    let Some(shared) = shmem::get() else { return };
+    let _ = NOTES.try_with(|notes| {
+        let Ok(notes) = notes.try_borrow() else { return };
+        for note in &notes.list[..notes.count] {
+            shared.queues[note.place].prepared.store(true, SeqCst);
+        }
+        if notes.overflow {
+            let all = shared.queues_of(catalog::my_database().to_u32());
+            all.for_each(|(_, queue)| queue.prepared.store(true, SeqCst));
+        }
+    });
 }
 
 /// A claim inside the aborted part is undone at once. Waking too often is harmless.

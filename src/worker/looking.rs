@@ -52,6 +52,13 @@ pub fn has_ready(queue: Oid) -> Result<Option<bool>, Failure> {
     })
 }
 
+/// Are there prepared transactions in this database, which will end without telling anybody?
+pub fn any_prepared() -> Result<bool, Failure> {
+    const PREPARED: &str =
+        "SELECT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())";
+    Worker.transaction(|| role::pinned(|| spi::run(PREPARED, &[], &[]).get(0, 1).unwrap_or(true)))
+}
+
 /// When upkeep has something to do next.
 pub fn next_due(queue: Oid) -> Result<Option<Micros>, Failure> {
     look(queue, |queue| upkeep::earliest(queue).min(limit::next_room(queue)))

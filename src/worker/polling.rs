@@ -41,6 +41,9 @@ impl Scheduler {
             if is_news && self.queues.iter().any(|queue| queue.processor_missing || !queue.can_login) {
                 self.slot.changed.store(true, SeqCst);
             }
+            if is_news {
+                self.look_after_prepared();
+            }
             for (place, slot) in self.shared.queues_of(self.database) {
                 if slot.is_served() && !slot.has_work() {
                     self.look_for_ready(place, slot, is_news);
@@ -55,6 +58,23 @@ impl Scheduler {
             for (_, slot) in self.shared.queues_of(self.database) {
                 slot.due_at(0);
             }
+        }
+    }
+
+    /// A transaction that ended by COMMIT PREPARED told nobody what is due now because of it.
+    fn look_after_prepared(&self) {
+        let queues = || self.shared.queues_of(self.database).map(|(_, slot)| slot);
+        let marked: Vec<&QueueSlot> = queues().filter(|slot| slot.prepared.swap(false, SeqCst)).collect();
+        if marked.is_empty() {
+            return;
+        }
+        // One that is not there any more has ended, and what it did is seen by a look after this.
+        let goes_on = looking::any_prepared().unwrap_or(true);
+        for slot in marked {
+            if goes_on {
+                slot.prepared.store(true, SeqCst);
+            }
+            slot.due_at(0);
         }
     }
 

@@ -62,6 +62,8 @@ pub struct QueueSlot {
     pub parallelism: AtomicU32,
     /// When upkeep has something to move or prune next.
     pub next_due: AtomicI64,
+    /// A prepared transaction put something here, or may have before the server started.
+    pub prepared: AtomicBool,
     /// Upkeep is due and nobody has taken it on yet.
     pub upkeep_wanted: AtomicBool,
     /// Until then nobody says again which jobs cannot be moved.
@@ -237,6 +239,7 @@ impl QueueSlot {
         self.target.store(1, SeqCst);
         self.parallelism.store(1, SeqCst);
         self.next_due.store(0, SeqCst);
+        self.prepared.store(true, SeqCst);
         self.upkeep_wanted.store(false, SeqCst);
         self.quiet_until.store(0, SeqCst);
         self.careful_left.store(0, SeqCst);

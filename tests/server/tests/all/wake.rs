@@ -1,7 +1,8 @@
 //! What a commit tells the workers. The poll is an hour away, so only the wake-up can be what starts a job.
 
 use crate::fixture::{done, processed, put, until_done};
-use queue_ext_server_tests::{Server, Sql, until};
+use queue_ext_server_tests::{Server, Sql, until, within};
+use std::time::Duration;
 
 const NO_POLL: &[(&str, &str)] = &[("queue_ext.poll_interval", "1h")];
 
@@ -95,4 +96,28 @@ fn a_prepared_transaction_is_found_by_the_poll() {
     assert_eq!(done(&mut db, "q"), 0);
     db.run("COMMIT PREPARED 'later'");
     until_done(&mut db, "q", 1);
+}
+
+/// A job for later is seen, too, by the poll that sees that a prepared transaction has ended.
+#[test]
+fn a_scheduled_job_of_a_prepared_transaction_starts_at_its_time() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1s")]);
+    let mut db = server.app("shop");
+    processed(&mut db, "q", "", "");
+    db.run("SELECT queue.enqueue('q', '{\"n\": 0}')");
+    until_done(&mut db, "q", 1);
+    for (n, restart) in [(1, false), (2, true)] {
+        db.run("BEGIN");
+        db.run(&format!("SELECT queue.enqueue('q', '{{\"n\": {n}}}', delay => '1 s')"));
+        db.run("PREPARE TRANSACTION 'later'");
+        if restart {
+            server.stop_fast();
+            server.start_again();
+            db = server.reconnect("shop");
+        }
+        db.run("COMMIT PREPARED 'later'");
+        // The look at all queues, whatever has happened, comes after a minute.
+        let in_time = within(Duration::from_secs(30), || (done(&mut db, "q") == n + 1).then_some(()));
+        assert!(in_time.is_some(), "it waited for the look at all queues");
+    }
 }
