@@ -35,8 +35,10 @@
 //! # Locks and crashes
 //!
 //! The lock for counting is waited for, by whoever holds other locks; who has it waits for nothing but to read
-//! the queue's table, whose definition he has locked. The locks that count are never waited for. All end with
-//! their transaction, however it ends.
+//! the queue's table, whose definition he has locked. That lock is one on the table, not on its partitions: a
+//! transaction that locks the partition `running` by hand (LOCK TABLE, ALTER TABLE) and then claims can deadlock
+//! with one that counts, and one of the two is ended (40P01). The locks that count are never waited for. All end
+//! with their transaction, however it ends.
 
 pub mod count;
 pub mod grant;
