@@ -29,8 +29,8 @@ COMMENT ON COLUMN queue.queues.keep_done IS 'How long finished jobs and their re
 COMMENT ON COLUMN queue.queues.keep_failed IS 'How long error rows are kept; null: until somebody deals with them';
 COMMENT ON COLUMN queue.queues.on_conflict IS 'What happens to a job whose key another waiting job has; null: nothing, keys are only stored';
 COMMENT ON COLUMN queue.queues.on_group_failure IS 'block: a failed job holds back the others of its group until it is resubmitted or removed; continue: it lets them pass';
-COMMENT ON COLUMN queue.queues.max_running IS 'Most jobs of the queue that run at the same time; null: no limit';
-COMMENT ON COLUMN queue.queues.max_running_per_key IS 'Most jobs with the same key that run at the same time; null: no limit';
+COMMENT ON COLUMN queue.queues.max_running IS 'Most jobs of the queue that run at the same time, of those that started under a limit or are leased; null: no limit';
+COMMENT ON COLUMN queue.queues.max_running_per_key IS 'Most jobs with the same key that run at the same time, of those that started under such a limit or are leased; null: no limit';
 COMMENT ON COLUMN queue.queues.rate_limit IS 'Most jobs of the queue that start within rate_interval; null: no limit';
 COMMENT ON COLUMN queue.queues.rate_limit_per_key IS 'Most jobs with the same key that start within rate_interval; null: no limit';
 COMMENT ON COLUMN queue.queues.rate_interval IS 'The interval of rate_limit and rate_limit_per_key: no interval of this length has more starts';

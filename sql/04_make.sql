@@ -28,6 +28,7 @@ CREATE FUNCTION queue.alter_queue(
 ) RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'alter_queue_wrapper';
 COMMENT ON FUNCTION queue.alter_queue IS
 'Changes options of a queue; null leaves one as it is. keep_done or keep_failed => ''0'', a limit => 0 and on_conflict => ''none'' take the option back.
+max_running and max_running_per_key, set where there was no such limit, count leased jobs at once, but no batch or transaction with claims of its own that is under way: until these end, that many more may run.
 Errors: 42809 not a queue, 22023 out of range, 42501 not the owner. Who: the owner of the queue.';
 
 CREATE FUNCTION queue.drop_queue(queue regclass, force boolean DEFAULT false)
