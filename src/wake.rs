@@ -43,6 +43,8 @@ struct Note {
     sorted: bool,
     /// It ended something that groups of blocked jobs may wait for.
     sweep: bool,
+    /// It has told that it is about to lower the floor.
+    is_telling: bool,
 }
 
 const EMPTY: Note = Note {
@@ -59,18 +61,22 @@ const EMPTY: Note = Note {
     prune: NEVER,
     sorted: false,
     sweep: false,
+    is_telling: false,
 };
 
 struct Notes {
     list: [Note; MOST_NOTED],
     count: usize,
     overflow: bool,
+    is_telling_all: bool,
     changed: bool,
 }
 
 thread_local! {
     static NOTES: RefCell<Notes> = const {
-        RefCell::new(Notes { list: [EMPTY; MOST_NOTED], count: 0, overflow: false, changed: false })
+        RefCell::new(Notes {
+            list: [EMPTY; MOST_NOTED], count: 0, overflow: false, is_telling_all: false, changed: false,
+        })
     };
     static PLACES: RefCell<HashMap<Oid, usize>> = RefCell::new(HashMap::new());
 }
@@ -172,7 +178,7 @@ pub fn configuration_changed() {
 }
 
 pub fn register() {
-    xact::on_end(xact::EndActions { committed, aborted, prepared, subtransaction_aborted });
+    xact::on_end(xact::EndActions { before_commit, committed, aborted, prepared, subtransaction_aborted });
 }
 
 /// The queue's place in shared memory, if it has one.
@@ -215,6 +221,23 @@ fn note(queue: Oid, change: impl FnOnce(&mut Note)) {
         change(note);
         if xact::nest_level() == 1 {
             note.within = floor::NONE;
+        }
+    });
+}
+
+/// From now on until it is done, claimers know that what can be seen may be below the floor.
+fn before_commit() {
+    let Some(shared) = shmem::get() else { return };
+    let _ = NOTES.try_with(|notes| {
+        let Ok(mut notes) = notes.try_borrow_mut() else { return };
+        let count = notes.count;
+        for note in notes.list[..count].iter_mut().filter(|note| note.on_commit != floor::NONE) {
+            if !std::mem::replace(&mut note.is_telling, true) {
+                shared.queues[note.place].telling.begin();
+            }
+        }
+        if notes.overflow && !std::mem::replace(&mut notes.is_telling_all, true) {
+            shared.telling_all.begin();
         }
     });
 }
@@ -302,6 +325,12 @@ fn finish(claimable: impl Fn(&Note) -> (bool, Keys), committed: bool) {
         }
         if all {
             lower_all(shared);
+        }
+        for note in notes.list[..count].iter().filter(|note| note.is_telling) {
+            shared.queues[note.place].telling.end();
+        }
+        if std::mem::take(&mut notes.is_telling_all) {
+            shared.telling_all.end();
         }
         if std::mem::take(&mut notes.changed) && committed {
             shared.announce_change(database);

@@ -13,6 +13,7 @@ pub mod held;
 pub mod native;
 mod put;
 pub mod safety;
+pub mod telling;
 
 use crate::pg::leased;
 use crate::pg::ready::Row;

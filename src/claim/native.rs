@@ -104,6 +104,7 @@ pub fn end_leases(queue: &Queue, leases: &[(i64, i32)], with_rows: bool) -> Opti
 fn scan(queue: &Queue, direct: &Direct, limit: usize, one_each: bool) -> Next {
     let tables = OnceCell::new();
     let scanning = FromFloors { direct, from: Cell::new(floor::ALL) };
+    // Asks, before the floor is read, whether it shows all.
     let mut keeper = Keeper::new(queue, &tables, one_each, Some(&scanning));
     let taken = noting(queue, direct, |from| {
         scanning.from.set(*from);
@@ -121,6 +122,17 @@ struct FromFloors<'a> {
 }
 
 impl Scanning for FromFloors<'_> {
+    fn shows_all(&self) -> bool {
+        self.direct.slot.telling.is_quiet()
+            && shmem::get().is_some_and(|shared| shared.telling_all.is_quiet())
+            && !xact::may_be_prepared()
+    }
+
+    fn was_lowered(&self) -> bool {
+        let from = self.from.get();
+        (0..floor::PRIORITIES).any(|p| self.direct.slot.floors.of(p) < from[p])
+    }
+
     fn has_less_urgent(&self, priority: usize) -> bool {
         self.direct.ready.has_less_urgent(priority, &self.from.get())
     }

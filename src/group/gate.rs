@@ -54,6 +54,8 @@ pub struct Keeper<'a> {
     scan: Option<&'a dyn Scanning>,
     /// Transactions that had ended before the scan took its snapshot.
     ended: u64,
+    /// The scan sees all that these did, wherever the floor was.
+    shows_all: bool,
     /// The least urgent priority that jobs met so far were known to have.
     least_urgent: Option<usize>,
     passed: usize,
@@ -62,6 +64,10 @@ pub struct Keeper<'a> {
 
 /// What is known of the ready jobs while they are scanned.
 pub trait Scanning {
+    /// Will the floor show all that transactions did which have ended by now? To be asked before it is read.
+    fn shows_all(&self) -> bool;
+    /// Has it been lowered below where the scan began?
+    fn was_lowered(&self) -> bool;
     /// May there be jobs that are less urgent?
     fn has_less_urgent(&self, priority: usize) -> bool;
 }
@@ -79,13 +85,16 @@ pub fn open_tables(queue: &Queue) -> Option<Tables> {
 }
 
 impl<'a> Keeper<'a> {
-    /// To be called before a scan takes its snapshot.
+    /// To be called before a scan reads the floor and takes its snapshot.
     pub fn new(
         queue: &'a Queue,
         tables: &'a OnceCell<Option<Tables>>,
         one_each: bool,
         scan: Option<&'a dyn Scanning>,
     ) -> Keeper<'a> {
+        // In this order: see `claim::telling`.
+        let ended = xact::ended();
+        let shows_all = scan.is_some_and(Scanning::shows_all);
         Keeper {
             queue,
             tables,
@@ -96,7 +105,8 @@ impl<'a> Keeper<'a> {
             waiting: BinaryHeap::new(),
             one_each,
             scan,
-            ended: xact::ended(),
+            ended,
+            shows_all,
             least_urgent: None,
             passed: 0,
             is_crowded: false,
@@ -165,11 +175,14 @@ impl<'a> Keeper<'a> {
     }
 
     /// Are the jobs of each group that is met only now in the order of the scan? So it is if it has met all
-    /// more urgent ones already, there are no less urgent and no blocked ones, and no transaction has ended
-    /// since its snapshot.
+    /// more urgent ones already, there are no less urgent and no blocked ones, no transaction has ended since
+    /// its snapshot, and nothing that it should see is below where it began. That is so if nobody was just
+    /// about to lower the floor for what he had committed; and who lowers it for what he rolled back does so
+    /// before he gives the group's lock back, which we have by now.
     fn goes_by_scan(&mut self, priority: usize) -> bool {
         let (Some(scan), Some(looker)) = (self.scan, &mut self.looker) else { return false };
-        if looker.ended() != self.ended || !looker.has_none_blocked() {
+        let misses_some = !self.shows_all || looker.ended() != self.ended || scan.was_lowered();
+        if misses_some || !looker.has_none_blocked() {
             return false;
         }
         if self.least_urgent.is_none_or(|known| known < priority) {

@@ -24,6 +24,8 @@
 //! under it before: the lock is given back after the transaction has become visible. He takes jobs by
 //! their ids from all that he sees; one that he cannot delete (it is being moved, or changed by hand)
 //! keeps him from all after it. So the order is that of the ids among the jobs committed when he looked.
+//! He may also take them as the scan of all ready jobs meets them, from the floor on, where that comes to the
+//! same. Then nothing that he sees may be below the floor: see `Keeper::goes_by_scan` and `claim::telling`.
 //!
 //! # Why no job is forgotten
 //!

@@ -6,6 +6,7 @@ use pgrx::pg_sys::{self, EState, List, ResultRelInfo, TupleTableSlot};
 
 // Declared here as they are in Postgres' own headers.
 unsafe extern "C-unwind" {
+    pub static max_prepared_xacts: i32;
     pub fn ExecStoreVirtualTuple(slot: *mut TupleTableSlot) -> *mut TupleTableSlot;
     pub fn ExecConstraints(target: *mut ResultRelInfo, slot: *mut TupleTableSlot, state: *mut EState);
     pub fn ExecFetchSlotHeapTuple(

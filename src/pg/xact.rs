@@ -6,6 +6,8 @@ use std::sync::Once;
 /// What the crate does when a transaction ends. The functions run where nothing may allocate, look up
 /// a catalog or raise.
 pub struct EndActions {
+    /// Before it becomes visible. May yet be followed by `aborted`.
+    pub before_commit: fn(),
     pub committed: fn(),
     pub aborted: fn(),
     pub prepared: fn(),
@@ -24,6 +26,7 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut std::
         pg_sys::XactEvent::XACT_EVENT_ABORT | pg_sys::XactEvent::XACT_EVENT_PARALLEL_ABORT => {
             (actions.aborted)()
         }
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => (actions.before_commit)(),
         pg_sys::XactEvent::XACT_EVENT_PREPARE => (actions.prepared)(),
         _ => {}
     }
@@ -125,8 +128,17 @@ pub fn ended() -> u64 {
         let variables = pg_sys::ShmemVariableCache;
         #[cfg(not(feature = "pg15"))]
         let variables = pg_sys::TransamVariables;
-        (&raw const (*variables).xactCompletionCount).read_volatile()
+        let ended = (&raw const (*variables).xactCompletionCount).read_volatile();
+        // What is read after this is read after it.
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        ended
     }
+}
+
+/// May there be prepared transactions? When they commit, none of our callbacks is called.
+pub fn may_be_prepared() -> bool {
+    // SAFETY: a setting that is fixed when the server has started.
+    unsafe { super::raw::max_prepared_xacts > 0 }
 }
 
 /// Starts a transaction in a background worker, with a snapshot. READ COMMITTED and read-write, whatever

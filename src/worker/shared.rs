@@ -6,6 +6,7 @@
 
 use super::ending::Ends;
 pub use super::slots::{DatabaseSlot, QueueSlot, Waiter, WorkerSlot};
+use crate::claim::telling::Telling;
 use crate::pg::bgworker;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
@@ -43,6 +44,8 @@ pub struct Shared {
     pub workers: [WorkerSlot; MAX_WORKERS],
     pub waiters: [Waiter; MAX_WAITERS],
     pub ends: Ends,
+    /// Transactions that are about to lower the floors of all queues of their database.
+    pub telling_all: Telling,
     /// Guards taking places in the arrays above; held for a few stores only.
     lock: AtomicBool,
 }

@@ -5,6 +5,7 @@ use super::shared::NEVER;
 use crate::after::waits::Waits;
 use crate::claim::floor::Floors;
 use crate::claim::safety::Safety;
+use crate::claim::telling::Telling;
 use crate::keys::wanted::Wanted;
 use crate::pg::Oid;
 use crate::pg::latch::LatchSlot;
@@ -91,6 +92,8 @@ pub struct QueueSlot {
     /// Workers on it now.
     pub active: AtomicU32,
     _floors: NewLine,
+    /// Transactions that are about to lower the floor.
+    pub telling: Telling,
     /// Below which nothing can be claimed, and the scan that checks it.
     pub floors: Floors,
     /// The table of ready rows that they are about.

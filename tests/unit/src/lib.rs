@@ -24,6 +24,10 @@ mod pattern;
 mod span;
 #[path = "../../../src/enqueue/spec.rs"]
 mod spec;
+#[path = "../../../src/claim/telling.rs"]
+mod telling;
+#[cfg(test)]
+mod telling_storm;
 #[path = "../../../src/after/waits.rs"]
 mod waits;
 #[path = "../../../src/keys/wanted.rs"]

@@ -19,6 +19,7 @@ mod keys;
 mod lease;
 mod light;
 mod limits;
+mod moment;
 mod nopreload;
 mod passed_over;
 mod pgbouncer;
