@@ -5,7 +5,7 @@ use super::{bring_back, free_of_key, none_blocked, rate};
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, role, shmem, spi, xact};
 use crate::queue::Queue;
-use crate::worker::shared::NEVER;
+use crate::worker::shared::{NEVER, QueueSlot};
 use crate::{claim, wake};
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -20,8 +20,12 @@ const STEP: i64 = 500;
 /// Blocked jobs of one key brought back in one sweep.
 const MOST_FREED: i64 = 1000;
 
+fn slot_of(queue: Oid) -> Option<&'static QueueSlot> {
+    Some(&shmem::get()?.queues[wake::place_of(queue)?])
+}
+
 fn kept(queue: Oid) -> Option<&'static AtomicI64> {
-    Some(&shmem::get()?.queues[wake::place_of(queue)?].next_limit_look)
+    Some(&slot_of(queue)?.next_limit_look)
 }
 
 /// There are such jobs: when is the next look due?
@@ -38,8 +42,22 @@ pub fn is_next(queue: Oid, at: Micros) {
 }
 
 thread_local! {
-    /// The key that the last sweep of a queue stopped at.
+    /// The key that the last sweep of a queue stopped at, where there is no shared memory, or no room in it.
     static STOPPED: RefCell<HashMap<Oid, String>> = RefCell::default();
+}
+
+/// Where the last sweep stopped; none: it came to the end.
+fn take_position(queue: Oid) -> Option<String> {
+    let mine = STOPPED.with_borrow_mut(|stopped| stopped.remove(&queue));
+    slot_of(queue).and_then(|slot| slot.limit_position.get()).or(mine)
+}
+
+/// Sessions may be short: whoever does the next step goes on from there.
+fn keep_position(queue: Oid, last: Option<&String>) {
+    let kept = slot_of(queue).is_some_and(|slot| slot.limit_position.set(last.map_or("", String::as_str)));
+    if let Some(last) = last.filter(|_| !kept) {
+        STOPPED.with_borrow_mut(|stopped| stopped.insert(queue, last.clone()));
+    }
 }
 
 /// Brings back blocked jobs whose keys have room, or whose limit is gone. Returns how many, and when it is to
@@ -63,9 +81,10 @@ fn look_at_keys(queue: &Queue) -> (usize, Micros) {
     if none_blocked(queue) {
         return (0, due);
     }
-    let after = STOPPED.with_borrow_mut(|stopped| stopped.remove(&queue.oid));
+    let after = take_position(queue.oid);
     let was_first = after.is_none();
     let keys = blocked_keys(queue, after);
+    keep_position(queue.oid, keys.last().filter(|_| keys.len() as i64 == STEP));
     if keys.is_empty() && was_first {
         return (0, due);
     }
@@ -80,12 +99,9 @@ fn look_at_keys(queue: &Queue) -> (usize, Micros) {
             due = due.min(if rate.free > 0 { rate::room_after(queue) } else { rate.room_at });
         }
     }
-    if let Some(last) = keys.last().filter(|_| keys.len() as i64 == STEP) {
-        STOPPED.with_borrow_mut(|stopped| stopped.insert(queue.oid, last.clone()));
-        if rates.is_some() {
-            // The others may have room already.
-            due = due.min(time::after(time::now(), STEP_PAUSE));
-        }
+    if keys.len() as i64 == STEP && rates.is_some() {
+        // The others may have room already.
+        due = due.min(time::after(time::now(), STEP_PAUSE));
     }
     (freed, due)
 }

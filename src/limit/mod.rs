@@ -44,6 +44,7 @@ pub mod count;
 pub mod grant;
 mod grouped;
 mod look;
+pub mod position;
 pub mod rate;
 mod rooms;
 mod starts;

@@ -7,6 +7,7 @@ use crate::claim::floor::Floors;
 use crate::claim::safety::Safety;
 use crate::claim::telling::Telling;
 use crate::keys::wanted::Wanted;
+use crate::limit::position::Position;
 use crate::pg::Oid;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
@@ -113,6 +114,8 @@ pub struct QueueSlot {
     pub next_sweep: AtomicI64,
     /// When blocked jobs over the limit of their keys are to be looked at next.
     pub next_limit_look: AtomicI64,
+    /// Where that look goes on.
+    pub limit_position: Position,
     /// Until then at the latest a worker has put jobs back only to take them again.
     pub granting_until: AtomicI64,
     /// When keys are to be pruned next; 0: nobody has looked.
@@ -259,6 +262,7 @@ impl QueueSlot {
         self.granting_until.store(0, SeqCst);
         self.next_sweep.store(0, SeqCst);
         self.next_limit_look.store(NEVER, SeqCst);
+        self.limit_position.set("");
         self.next_prune.store(0, SeqCst);
     }
 

@@ -20,6 +20,8 @@ mod object;
 mod outcome;
 #[path = "../../../src/topics/pattern.rs"]
 mod pattern;
+#[path = "../../../src/limit/position.rs"]
+mod position;
 #[path = "../../../src/resync/span.rs"]
 mod span;
 #[path = "../../../src/enqueue/spec.rs"]

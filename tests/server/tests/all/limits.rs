@@ -156,3 +156,25 @@ fn jobs_over_the_limit_come_back_while_the_queue_is_altered_all_the_time() {
         db.one::<i64>("SELECT count(*) FROM runs") == 1
     });
 }
+
+#[test]
+fn many_short_sessions_reach_the_last_of_many_keys() {
+    // Nobody but who takes jobs looks at the keys.
+    let server = Server::start(&[("queue_ext.databases", "")]);
+    let mut db = server.app("shop");
+    db.run("SELECT queue.create_queue('q', 'n int', max_running_per_key => 1)");
+    // The first of each key is leased, the second blocked: more keys than one call looks at.
+    put(&mut db, 2600, 1300);
+    until("all keys are busy", || {
+        db.run("SELECT queue.dequeue('q', 100)");
+        db.one::<i64>("SELECT count(*) FROM q WHERE state = 'ready'") == 0
+    });
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM q WHERE state = 'blocked'"), 1300);
+    // What is deleted by hand brings nothing back by itself.
+    let last: String = db.one("SELECT max(key) FROM q");
+    db.run(&format!("DELETE FROM q WHERE state = 'running' AND key = '{last}'"));
+    until("the last key's second job is there", || {
+        let mut session = server.connect("shop");
+        session.all::<String>("SELECT key FROM queue.dequeue('q')") == [last.clone()]
+    });
+}
