@@ -5,7 +5,7 @@ SELECT queue.create_queue('q', 'n int, note text');
 
 -- Without on_conflict keys are only stored.
 SELECT queue.enqueue('q', '{"n": 1}', key => 'a'), queue.enqueue('q', '{"n": 2}', key => 'a');
-SELECT count(*) FROM queue.keys;
+SELECT count(*) FROM queue.keys WHERE queue = 'q'::regclass;
 SELECT queue.purge('q');
 
 -- skip: the waiting one stands for both.
@@ -122,4 +122,4 @@ COMMIT;
 SELECT n, key FROM q ORDER BY id;
 
 SELECT queue.drop_queue('q', true);
-SELECT count(*) FROM queue.keys;
+SELECT count(*) FROM queue.keys WHERE queue NOT IN (SELECT oid FROM pg_class);
