@@ -45,5 +45,5 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'resume_w
 COMMENT ON FUNCTION queue.resume IS 'Ends a pause. Who: the owner of the queue.';
 
 CREATE FUNCTION queue.purge(queue regclass, states text[] DEFAULT '{ready,scheduled,blocked}')
-RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'purge_wrapper';
+RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'purge';
 COMMENT ON FUNCTION queue.purge IS 'Removes the jobs in the given states for good and returns how many; failed and done may be named, running may not (cancel those). done also ends what once refuses. Jobs that a worker is just taking are left. Who: the owner of the queue.';

@@ -9,24 +9,24 @@ RETURNS SETOF anyelement LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME
 COMMENT ON FUNCTION queue.dequeue_as IS 'dequeue with the queue''s own typed columns: SELECT * FROM queue.dequeue_as(NULL::mail, 10)';
 
 CREATE FUNCTION queue.ack(queue regclass, id bigint, attempt integer)
-RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ack_wrapper';
+RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ack';
 COMMENT ON FUNCTION queue.ack IS
 'The leased job is done. False, and nothing changed, when this attempt no longer holds it. Commits with the caller''s own work. Errors: 42809, 22004 a null argument, 22023 an id this queue never issued, 42501. Who: SELECT and DELETE on the queue.';
 
 CREATE FUNCTION queue.ack_many(queue regclass, ids bigint[], attempts integer[])
-RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ack_many_wrapper';
+RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ack_many';
 COMMENT ON FUNCTION queue.ack_many IS 'ack for many: returns the ids that were acked. ids and attempts must be of one length (2202E). Errors and rights as for ack.';
 
 CREATE FUNCTION queue.nack(queue regclass, id bigint, attempt integer, error text DEFAULT NULL, delay interval DEFAULT NULL)
-RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'nack_wrapper';
+RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'nack';
 COMMENT ON FUNCTION queue.nack IS 'The leased job failed: it is tried again after delay (default: the queue''s backoff), or becomes an error row after its last attempt. False when this attempt no longer holds it. Errors and rights as for ack.';
 
 CREATE FUNCTION queue.snooze(queue regclass, id bigint, attempt integer, delay interval)
-RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'snooze_wrapper';
+RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'snooze';
 COMMENT ON FUNCTION queue.snooze IS 'Gives the leased job back to be run after delay, without counting a failure: attempt and max_attempts both go up by one, so that the old attempt stays fenced off. False when this attempt no longer holds it. Errors and rights as for ack.';
 
 CREATE FUNCTION queue.extend_lease(queue regclass, id bigint, attempt integer, lease interval DEFAULT NULL)
-RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'extend_lease_wrapper';
+RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'extend_lease';
 COMMENT ON FUNCTION queue.extend_lease IS 'The lease now ends so long after now (default: the queue''s lease). False when this attempt no longer holds the job. Errors and rights as for ack.';
 
 CREATE FUNCTION queue.pop(queue regclass, max_jobs integer DEFAULT 1)

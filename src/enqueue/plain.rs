@@ -8,7 +8,8 @@ use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{self, Event, Firing};
 use crate::pg::{Datum, Oid, array, catalog, role, spi};
 use crate::queue::limits::{
-    MOST_KEY_BYTES, check_after_failure, check_interval, check_key, check_max_attempts, check_priority,
+    MOST_KEY_BYTES, check_after_failure, check_attempts_left, check_interval, check_key, check_max_attempts,
+    check_priority,
 };
 use crate::queue::{Queue, statements};
 use crate::{after, correlation, group, limit, queue, raw_function, run, wake};
@@ -120,7 +121,7 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         };
         let priority = firing.new_column::<i16>(c"priority").map(i32::from);
         check_priority(priority)?;
-        check_max_attempts(firing.new_column(c"max_attempts"))?;
+        check_attempts_left(firing.new_column(c"max_attempts"), firing.new_column(c"attempt"))?;
         check_texts(&firing)?;
         check_after_failure(firing.new_column::<String>(c"after_failure").as_deref())?;
         let queue = queue::open(oid)?;

@@ -28,6 +28,11 @@ raw_function!(dequeue, dequeue_jobs);
 raw_function!(dequeue_as, dequeue_rows);
 raw_function!(pop, pop_jobs);
 raw_function!(pop_as, pop_rows);
+raw_function!(ack, ack_one);
+raw_function!(ack_many, ack_all);
+raw_function!(nack, nack_one);
+raw_function!(snooze, snooze_one);
+raw_function!(extend_lease, extend_one);
 
 fn dequeue_jobs(call: &Call) -> SqlResult<Datum> {
     deliver(call, named_queue(call)?, Take::Lease(call.arg(2)), Form::Job)
@@ -138,50 +143,44 @@ fn take_next(queue: &Queue, max_jobs: i32, used: Use) -> Vec<Taken> {
 }
 
 /// One leased job, and what its holder wants done with it; false if the attempt no longer holds it.
-fn with_lease(
-    queue: Option<Oid>,
-    id: Option<i64>,
-    attempt: Option<i32>,
-    finish: impl FnOnce(&Queue, &Taken) -> SqlResult<()>,
-) -> SqlResult<bool> {
-    let (oid, id, attempt) = (required("queue", queue)?, required("id", id)?, required("attempt", attempt)?);
+fn with_lease(call: &Call, finish: impl FnOnce(&Queue, &Taken) -> SqlResult<()>) -> SqlResult<Datum> {
+    let (oid, id, attempt) = lease_of(call)?;
     spi::connect(|| {
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
         let queue = queue.locked()?;
         match claim::take_leases(&queue, &[(id, attempt)], true).first() {
-            Some(job) => finish(&queue, job).map(|()| true),
+            Some(job) => finish(&queue, job).map(|()| Datum::from(true)),
             None => {
                 history::check_issued(&queue, id)?;
-                Ok(false)
+                Ok(Datum::from(false))
             }
         }
     })
 }
 
-/// `queue.ack`
-#[pg_extern(sql = false)]
-fn ack(queue: Option<Oid>, id: Option<i64>, attempt: Option<i32>) -> SqlResult<bool> {
-    with_lease(queue, id, attempt, |queue, job| {
+/// The first arguments of all that is done to a lease: queue, id and attempt.
+fn lease_of(call: &Call) -> Result<(Oid, i64, i32), Error> {
+    Ok((required("queue", call.arg(0))?, required("id", call.arg(1))?, required("attempt", call.arg(2))?))
+}
+
+fn ack_one(call: &Call) -> SqlResult<Datum> {
+    with_lease(call, |queue, job| {
         finish::put(queue, vec![finish::done(job, None)]);
         Ok(())
     })
 }
 
-/// `queue.ack_many`
-#[pg_extern(sql = false)]
-fn ack_many(
-    queue: Option<Oid>,
-    ids: Option<pgrx::Array<i64>>,
-    attempts: Option<pgrx::Array<i32>>,
-) -> SqlResult<SetOfIterator<'static, i64>> {
-    let oid = required("queue", queue)?;
+fn ack_all(call: &Call) -> SqlResult<Datum> {
+    let oid: Oid = required("queue", call.arg(0))?;
+    let (ids, attempts) = (call.arg::<pgrx::Array<i64>>(1), call.arg::<pgrx::Array<i32>>(2));
     let (ids, attempts) = (required("ids", ids)?, required("attempts", attempts)?);
     let mut pairs = pairs(&ids, &attempts)?;
     // In one order everywhere, so that two calls over the same jobs cannot deadlock.
     pairs.sort_unstable();
     pairs.dedup();
-    let acked = spi::connect(|| -> SqlResult<Vec<i64>> {
+    let sink = RowSink::open_scalar(call);
+    spi::connect(|| {
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
         let queue = queue.locked()?;
@@ -193,9 +192,9 @@ fn ack_many(
             }
         }
         finish::put(&queue, taken.iter().map(|job| finish::done(job, None)).collect());
-        Ok(taken.iter().map(|job| job.id).collect())
-    })?;
-    Ok(SetOfIterator::new(acked))
+        taken.iter().for_each(|job| sink.put(&[spi::arg(job.id)]));
+        Ok(call.null())
+    })
 }
 
 fn pairs(ids: &pgrx::Array<i64>, attempts: &pgrx::Array<i32>) -> Result<Vec<(i64, i32)>, Error> {
@@ -215,35 +214,21 @@ fn pairs(ids: &pgrx::Array<i64>, attempts: &pgrx::Array<i32>) -> Result<Vec<(i64
         .collect()
 }
 
-/// `queue.nack`
-#[pg_extern(sql = false)]
-fn nack(
-    queue: Option<Oid>,
-    id: Option<i64>,
-    attempt: Option<i32>,
-    error: Option<&str>,
-    delay: Option<Interval>,
-) -> SqlResult<bool> {
-    let delay = delay.as_ref().map(interval_micros);
+fn nack_one(call: &Call) -> SqlResult<Datum> {
+    let error: Option<String> = call.arg(3);
+    let delay = call.arg::<Interval>(4).as_ref().map(interval_micros);
     check_interval("delay", delay)?;
-    with_lease(queue, id, attempt, |queue, job| {
-        let failure = Failure::new("P0001", error.unwrap_or("nack without an error text"));
+    with_lease(call, |queue, job| {
+        let failure = Failure::new("P0001", error.as_deref().unwrap_or("nack without an error text"));
         finish::put(queue, vec![after_failure(queue, job, &failure, delay)]);
         Ok(())
     })
 }
 
-/// `queue.snooze`
-#[pg_extern(sql = false)]
-fn snooze(
-    queue: Option<Oid>,
-    id: Option<i64>,
-    attempt: Option<i32>,
-    delay: Option<Interval>,
-) -> SqlResult<bool> {
-    let delay = interval_micros(&required("delay", delay)?);
+fn snooze_one(call: &Call) -> SqlResult<Datum> {
+    let delay = interval_micros(&required("delay", call.arg::<Interval>(3))?);
     check_interval("delay", Some(delay))?;
-    with_lease(queue, id, attempt, |queue, job| {
+    with_lease(call, |queue, job| {
         let limit = job.max_attempts.unwrap_or(queue.options.max_attempts);
         let back = Move {
             attempt: history::next_attempt(queue, job)?,
@@ -256,17 +241,10 @@ fn snooze(
     })
 }
 
-/// `queue.extend_lease`
-#[pg_extern(sql = false)]
-fn extend_lease(
-    queue: Option<Oid>,
-    id: Option<i64>,
-    attempt: Option<i32>,
-    lease: Option<Interval>,
-) -> SqlResult<bool> {
-    let lease = lease.as_ref().map(interval_micros);
+fn extend_one(call: &Call) -> SqlResult<Datum> {
+    let lease = call.arg::<Interval>(3).as_ref().map(interval_micros);
     check_lease(lease)?;
-    let (oid, id, attempt) = (required("queue", queue)?, required("id", id)?, required("attempt", attempt)?);
+    let (oid, id, attempt) = lease_of(call)?;
     spi::connect(|| {
         let queue = queue::open(oid)?;
         queue.require_consumer()?;
@@ -275,6 +253,6 @@ fn extend_lease(
         if !extended {
             history::check_issued(&queue, id)?;
         }
-        Ok(extended)
+        Ok(Datum::from(extended))
     })
 }

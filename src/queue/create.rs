@@ -4,10 +4,11 @@ use super::limits::Given;
 use super::{Queue, STATES, open_owned, table};
 use crate::claim::floor;
 use crate::error::{Error, SqlResult, required};
+use crate::pg::entry::Call;
 use crate::pg::time::{Micros, interval_micros};
-use crate::pg::{Oid, cache, catalog, failure, parse, role, spi, xact};
+use crate::pg::{Datum, Oid, cache, catalog, failure, parse, role, spi, xact};
 use crate::run::next;
-use crate::{claim, enqueue, group, keys, limit, queue, wake};
+use crate::{claim, enqueue, group, keys, limit, queue, raw_function, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -279,10 +280,11 @@ fn attached_sources(oid: Oid) -> Vec<Oid> {
     (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
 }
 
-/// `queue.purge`
-#[pg_extern(sql = false)]
-fn purge(queue: Option<Oid>, states: Option<Vec<Option<String>>>) -> SqlResult<i64> {
-    let (oid, states) = (required("queue", queue)?, required("states", states)?);
+raw_function!(purge, purge_states);
+
+fn purge_states(call: &Call) -> SqlResult<Datum> {
+    let oid: Oid = required("queue", call.arg(0))?;
+    let states: Vec<Option<String>> = required("states", call.arg(1))?;
     let mut wanted = Vec::new();
     for state in states {
         let state = required("states", state)?;
@@ -300,8 +302,8 @@ fn purge(queue: Option<Oid>, states: Option<Vec<Option<String>>>) -> SqlResult<i
         if wanted.iter().any(|state| state == "done") {
             keys::forget_marks(oid);
         }
-        let removed = wanted.iter().map(|state| claim::remove_all(&queue, state)).sum();
+        let removed: i64 = wanted.iter().map(|state| claim::remove_all(&queue, state)).sum();
         group::changed_by_hand(oid);
-        Ok(removed)
+        Ok(Datum::from(removed))
     })
 }

@@ -102,6 +102,12 @@ pub fn check_max_attempts(max_attempts: Option<i32>) -> Result<(), OutOfRange> {
     Ok(())
 }
 
+/// The same for a job that has had attempts before this one: each that was snoozed or resubmitted raised its limit.
+pub fn check_attempts_left(max_attempts: Option<i32>, attempt: Option<i32>) -> Result<(), OutOfRange> {
+    let earlier = attempt.unwrap_or(1).saturating_sub(1).max(0);
+    check_max_attempts(max_attempts.map(|most| most.saturating_sub(earlier).max(most.min(1))))
+}
+
 /// 0 stands for none.
 fn check_limit(name: &str, limit: Option<i32>) -> Result<(), OutOfRange> {
     if limit.is_some_and(|n| !(0..=MOST_LIMIT).contains(&n)) {

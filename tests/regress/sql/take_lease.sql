@@ -90,3 +90,32 @@ TRUNCATE q;
 SELECT count(queue.enqueue('q', jsonb_build_object('who', i))) FROM generate_series(1, 3) i;
 SELECT count(*) FROM queue.dequeue('q', 1, '1 microsecond');
 SELECT payload, attempt FROM queue.dequeue('q', 3);
+
+-- A snoozed job has one attempt more, whatever the queue allows; it can be changed as any other.
+SELECT queue.create_queue('sn', 'n int', max_attempts => 10000);
+INSERT INTO sn (n) VALUES (1);
+SELECT queue.snooze('sn', id, attempt, '1 hour') FROM queue.dequeue('sn');
+SELECT queue.run_now('sn', id) FROM sn;
+UPDATE sn SET priority = 3;
+SELECT state, priority, attempt, max_attempts FROM sn;
+UPDATE sn SET max_attempts = 10002;
+UPDATE sn SET max_attempts = 0;
+SELECT queue.drop_queue('sn', true);
+
+-- What a trigger of the user's raises arrives as it was raised.
+\set VERBOSITY terse
+SELECT queue.create_queue('refusing', 'n int');
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it stays' USING ERRCODE = 'U0003', CONSTRAINT = 'rule'; END $$;
+INSERT INTO refusing (n) VALUES (1), (2);
+SELECT count(*) FROM queue.dequeue('refusing', 2);
+CREATE TRIGGER refuse BEFORE DELETE ON refusing FOR EACH ROW EXECUTE FUNCTION refuse();
+SELECT queue.ack('refusing', 1, 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT queue.ack_many('refusing', '{1,2}', '{1,1}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT queue.nack('refusing', 1, 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT queue.snooze('refusing', 1, 1, '1 s');
+\echo :LAST_ERROR_SQLSTATE
+SELECT queue.drop_queue('refusing', true);
+DROP FUNCTION refuse;
