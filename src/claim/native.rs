@@ -125,7 +125,7 @@ impl Scanning for FromFloors<'_> {
     fn shows_all(&self) -> bool {
         self.direct.slot.telling.is_quiet()
             && shmem::get().is_some_and(|shared| shared.telling_all.is_quiet())
-            && !xact::may_be_prepared()
+            && (!xact::may_be_prepared() || self.direct.slot.prepared.is_none())
     }
 
     fn was_lowered(&self) -> bool {

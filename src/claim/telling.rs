@@ -12,6 +12,9 @@
 //!   then, it had called `end`, too, and so had lowered the floor before the claimer read it. That nobody has
 //!   raised it past the row is for `floor` to say.
 //!
+//! A prepared transaction commits without its session, and lowers nothing. It is noted while it is prepared
+//! (`worker::slots::Prepared`), and that counts as not quiet until a poll that finds none left has lowered the floor.
+//!
 //! The count is by place of the queue, and never reset: each `begin` has its `end`, however a transaction ends. If
 //! a process is killed, all shared memory is made anew.
 

@@ -59,11 +59,11 @@ fn mark_prepared() {
     let _ = NOTES.try_with(|notes| {
         let Ok(notes) = notes.try_borrow() else { return };
         for note in &notes.list[..notes.count] {
-            shared.queues[note.place].prepared.store(true, SeqCst);
+            shared.queues[note.place].prepared.begin();
         }
         if notes.overflow {
             let all = shared.queues_of(catalog::my_database().to_u32());
-            all.for_each(|(_, queue)| queue.prepared.store(true, SeqCst));
+            all.for_each(|(_, queue)| queue.prepared.begin());
         }
     });
 }

@@ -4,6 +4,7 @@
 use super::looking;
 use super::scheduler::{ASKED_EVERY, Scheduler};
 use super::shared::{NEVER, QueueSlot};
+use crate::claim::floor;
 use crate::pg::time::{Micros, now};
 use crate::pg::xact;
 use crate::settings;
@@ -61,18 +62,23 @@ impl Scheduler {
         }
     }
 
-    /// A transaction that ended by COMMIT PREPARED told nobody what is due now because of it.
+    /// A transaction that ended by COMMIT PREPARED told nobody what is due now because of it, nor where the floor
+    /// is to be.
     fn look_after_prepared(&self) {
-        let queues = || self.shared.queues_of(self.database).map(|(_, slot)| slot);
-        let marked: Vec<&QueueSlot> = queues().filter(|slot| slot.prepared.swap(false, SeqCst)).collect();
+        let queues = self.shared.queues_of(self.database).map(|(_, slot)| slot);
+        let marked: Vec<(&QueueSlot, u64)> = queues
+            .filter(|slot| !slot.prepared.is_none())
+            .map(|slot| (slot, slot.prepared.so_far()))
+            .collect();
         if marked.is_empty() {
             return;
         }
         // One that is not there any more has ended, and what it did is seen by a look after this.
         let goes_on = looking::any_prepared().unwrap_or(true);
-        for slot in marked {
-            if goes_on {
-                slot.prepared.store(true, SeqCst);
+        for (slot, so_far) in marked {
+            if !goes_on {
+                slot.floors.lower(&floor::ALL);
+                slot.prepared.have_ended(so_far);
             }
             slot.due_at(0);
         }

@@ -64,8 +64,8 @@ pub struct QueueSlot {
     pub parallelism: AtomicU32,
     /// When upkeep has something to move or prune next.
     pub next_due: AtomicI64,
-    /// A prepared transaction put something here, or may have before the server started.
-    pub prepared: AtomicBool,
+    /// Prepared transactions that did something here, or may have before the server started.
+    pub prepared: Prepared,
     /// Upkeep is due and nobody has taken it on yet.
     pub upkeep_wanted: AtomicBool,
     /// Until then nobody says again which jobs cannot be moved.
@@ -159,6 +159,36 @@ pub struct Waiter {
     pub latch: LatchSlot,
 }
 
+/// Counts prepared transactions: when they end, nobody tells.
+#[derive(Default)]
+#[repr(C)]
+pub struct Prepared {
+    /// Raised before anybody else can end the transaction.
+    noted: AtomicU64,
+    /// All those that were noted up to this have ended, and the floor has been lowered since.
+    ended: AtomicU64,
+}
+
+impl Prepared {
+    pub fn begin(&self) {
+        self.noted.fetch_add(1, SeqCst);
+    }
+
+    /// Is there none of which something may be below the floor?
+    pub fn is_none(&self) -> bool {
+        self.noted.load(SeqCst) == self.ended.load(SeqCst)
+    }
+
+    /// To be given to `have_ended`; read before looking whether there are any.
+    pub fn so_far(&self) -> u64 {
+        self.noted.load(SeqCst)
+    }
+
+    pub fn have_ended(&self, so_far: u64) {
+        self.ended.fetch_max(so_far, SeqCst);
+    }
+}
+
 /// How many in the last minute, in buckets of five seconds.
 #[repr(C)]
 pub struct Rate {
@@ -245,7 +275,7 @@ impl QueueSlot {
         self.target.store(1, SeqCst);
         self.parallelism.store(1, SeqCst);
         self.next_due.store(0, SeqCst);
-        self.prepared.store(true, SeqCst);
+        self.prepared.begin();
         self.upkeep_wanted.store(false, SeqCst);
         self.quiet_until.store(0, SeqCst);
         self.careful_left.store(0, SeqCst);

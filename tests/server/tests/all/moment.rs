@@ -49,3 +49,25 @@ fn a_group_is_taken_in_order() {
     assert_eq!(first, [1], "of a group the first that can be seen");
     assert_eq!(db.all::<i32>("SELECT n FROM queue.pop_as(NULL::q, 10)"), [3]);
 }
+
+/// Before, while and after the poll finds that there is no prepared transaction left.
+#[test]
+fn a_group_is_taken_in_order_after_a_prepared_transaction() {
+    let server = Server::start(&[("max_prepared_transactions", "5"), ("queue_ext.poll_interval", "1s")]);
+    let mut db = server.app("shop");
+    db.run("SELECT queue.create_queue('q', 'n int')");
+    for pause_ms in (0..2400).step_by(200) {
+        db.batch_execute(
+            "BEGIN; SELECT queue.enqueue('q', '{\"n\": 1}', group_key => 'g'); PREPARE TRANSACTION 'one'",
+        )
+        .unwrap();
+        // Which leaves 1 below the floor.
+        db.run("INSERT INTO q (n) VALUES (2)");
+        assert_eq!(db.all::<i32>("SELECT n FROM queue.pop_as(NULL::q, 10)"), [2]);
+        db.run("COMMIT PREPARED 'one'");
+        db.run(&format!("SELECT pg_sleep(0.001 * {pause_ms})"));
+        db.run("INSERT INTO q (n, group_key) VALUES (3, 'g')");
+        assert_eq!(db.all::<i32>("SELECT n FROM queue.pop_as(NULL::q, 1)"), [1], "after {pause_ms} ms");
+        assert_eq!(db.all::<i32>("SELECT n FROM queue.pop_as(NULL::q, 10)"), [3]);
+    }
+}
