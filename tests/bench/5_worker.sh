@@ -22,7 +22,7 @@ insert_each_ours() { by_worker 'insert_each(mail)' 50000; }
 make_bound
 only_commits() { times "$jobs" "$(sql -c "CALL only_commit($((jobs / 100)), NULL)")"; }
 only_takes() {
-    sql -c "CALL fill('mail', $jobs)" -c 'VACUUM ANALYZE mail'
+    sql -c "SELECT queue.pause('mail')" -c "CALL fill('mail', $jobs)" -c 'VACUUM ANALYZE mail' >/dev/null
     times "$jobs" "$(sql -c "CALL only_take_all($((jobs / 100)), NULL)")"
 }
 insert_each_called() {
