@@ -185,7 +185,8 @@ fn hold(number: u64, more: i64) -> Option<Vec<u32>> {
     Some(taken)
 }
 
-/// Writes down so many starts of each; less than none: that they are not to be.
+/// Writes down so many starts of each; less than none: that they are not to be. A row that somebody has changed since
+/// the statement's snapshot was taken can be locked, but not updated by its place: then another one is added, too.
 pub fn record(queue: Oid, stamp: Micros, starts: &[(Of, i64)]) {
     const RECORD: &str = "
         WITH wanted AS MATERIALIZED (
@@ -195,9 +196,11 @@ pub fn record(queue: Oid, stamp: Micros, starts: &[(Of, i64)]) {
                     LIMIT 1 FOR UPDATE SKIP LOCKED) AS place
             FROM unnest($2, $3, $4) AS w (of_key, key, starts)),
         added AS (
-            UPDATE queue.rates r SET starts = r.starts + w.starts FROM wanted w WHERE r.ctid = w.place)
+            UPDATE queue.rates r SET starts = r.starts + w.starts FROM wanted w WHERE r.ctid = w.place
+            RETURNING w.place)
         INSERT INTO queue.rates (queue, of_key, key, at, starts)
-        SELECT $1, w.of_key, w.key, $5, w.starts FROM wanted w WHERE w.place IS NULL";
+        SELECT $1, w.of_key, w.key, $5, w.starts FROM wanted w
+        WHERE w.place IS NULL OR NOT w.place = ANY (ARRAY(SELECT a.place FROM added a))";
     let starts: Vec<(Of, i64)> = starts.iter().filter(|(_, count)| *count != 0).copied().collect();
     if starts.is_empty() {
         return;

@@ -208,3 +208,20 @@ fn workers_and_waiting_clients_are_woken_when_there_is_room() {
         taken == 3
     });
 }
+
+/// Clients that write down their starts at the same moment, with the same stamp.
+#[test]
+fn every_start_is_written_down() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    db.run("SELECT queue.create_queue('q', rate_limit => 1000000, rate_limit_per_key => 1000000, rate_interval => '1 hour')");
+    db.run("SELECT queue.enqueue_many('q', array_fill('1'::jsonb, ARRAY[4000]), key => 'k')");
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let mut other = server.connect("shop");
+            scope.spawn(move || while !other.all::<i64>("SELECT id FROM queue.pop('q', 1)").is_empty() {});
+        }
+    });
+    let mut written = |what: &str| db.one::<i64>(&format!("SELECT sum(starts) FROM queue.rates WHERE {what}"));
+    assert_eq!((written("of_key"), written("NOT of_key")), (4000, 4000));
+}
