@@ -279,9 +279,7 @@ pub fn next_of_all(queue: &Queue, limit: i64, used: Use) -> Next {
             let (early, due) = next.taken.into_iter().partition(is_early);
             next.taken = due;
             let early: Vec<Taken> = early;
-            put(queue, &early.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
-            // Those behind them in their groups do not wait for them.
-            wake::sweep(queue.oid);
+            group::put(queue, &early.iter().map(|job| Move::to("scheduled", job)).collect::<Vec<_>>());
         }
         // Jobs that cannot run are in the way. A worker sorts them out in a transaction that does only
         // that: while it runs jobs they would be out of everybody's sight.

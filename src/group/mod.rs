@@ -123,12 +123,17 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = (&'a Taken, bool)>) {
 
 /// Puts the first blocked jobs of free groups where they go now.
 fn put_free(queue: &Queue, first: &[Taken]) {
-    let moves: Vec<Move> = first.iter().map(|job| limit::freed(queue, job)).collect();
+    put(queue, &first.iter().map(|job| limit::freed(queue, job)).collect::<Vec<_>>());
+}
+
+/// Puts the first jobs of groups.
+pub fn put(queue: &Queue, moves: &[Move]) {
     if moves.iter().any(|next| next.state == "scheduled") {
-        // Those behind it do not wait for it.
+        // Those behind it do not wait for it: the sweep is told of blocked ones, who takes jobs of ready ones.
         wake::sweep(queue.oid);
+        wake::enqueued(queue.oid, &claim::floor::NONE);
     }
-    claim::put(queue, &moves);
+    claim::put(queue, moves);
 }
 
 /// The group's first job: taken, if it is blocked and its key has room; announced, if it is ready.
@@ -159,17 +164,21 @@ fn next_if(
     None
 }
 
-/// Takes the first job of each of these groups that is free, if it is blocked, until there are so many. Must be
-/// called inside `spi::connect`; the jobs are to be put by the caller.
-pub fn take_first_of(queue: &Queue, groups: impl Iterator<Item = Vec<u8>>, most: i64) -> Vec<Taken> {
+/// Takes the first job of each of these groups that is free, if it is blocked and its key has room, as long as this
+/// key has. Must be called inside `spi::connect`; the jobs are to be put by the caller.
+pub fn take_first_of(
+    queue: &Queue,
+    groups: impl Iterator<Item = Vec<u8>>,
+    key: &str,
+    rooms: &mut Rooms,
+) -> Vec<Taken> {
     xact::next_command();
     let Some(tables) = gate::open_tables(queue) else { return Vec::new() };
-    // The caller knows what room there is.
-    let (mut taken, mut rooms) = (Vec::new(), Rooms::any(queue));
+    let mut taken = Vec::new();
     {
         let mut looker = Looker::of(&tables);
         for group in groups {
-            if taken.len() as i64 >= most || !released::may_lock() {
+            if !rooms.is_left(key) || !released::may_lock() {
                 break;
             }
             let number = number_of(queue.oid, &group);
@@ -181,7 +190,7 @@ pub fn take_first_of(queue: &Queue, groups: impl Iterator<Item = Vec<u8>>, most:
             let group = Name::of(group);
             let is_held = gate::is_held(queue, &mut looker, &group);
             let directly = tables.allow_direct_deletion();
-            let first = (!is_held).then(|| next_if(queue, &mut looker, &group, directly, &mut rooms));
+            let first = (!is_held).then(|| next_if(queue, &mut looker, &group, directly, rooms));
             match first.flatten() {
                 Some(job) => taken.push(job),
                 None => released::unlock(number),

@@ -4,8 +4,8 @@
 //! Which groups: those that follow, by name, the group of the job that ended, so that each gets its turn. Each
 //! is looked at under its lock, as the groups' sweep does; what cannot be done here is left to that.
 
-use super::{freed, key_of};
-use crate::claim::{self, Move};
+use super::Rooms;
+use crate::claim::Move;
 use crate::group;
 use crate::pg::{role, spi};
 use crate::queue::Queue;
@@ -17,6 +17,9 @@ const MOST_GROUPS: usize = 20;
 /// Makes the first jobs of up to so many groups that have blocked jobs with this key ready; `after`: the group of
 /// the job that ended. Must be called inside `spi::connect`.
 pub fn bring_back(queue: &Queue, key: &str, most: i64, after: Option<&str>) {
+    if most <= 0 {
+        return;
+    }
     let mut groups = groups_of(queue, key, after);
     if let Some(after) = after.filter(|_| groups.len() < MOST_GROUPS) {
         let first = groups_of(queue, key, None);
@@ -26,13 +29,10 @@ pub fn bring_back(queue: &Queue, key: &str, most: i64, after: Option<&str>) {
     if groups.is_empty() {
         return;
     }
-    let first = group::take_first_of(queue, groups.into_iter().map(String::into_bytes), most);
-    let moves = first.iter().map(|job| match key_of(queue, job) {
-        Some(own) if own == key => Move::back(job),
-        // The first of its group waits for another key.
-        _ => freed(queue, job),
-    });
-    claim::put(queue, &moves.collect::<Vec<_>>());
+    let mut rooms = Rooms::with(queue, key, most);
+    let groups = groups.into_iter().map(String::into_bytes);
+    let first = group::take_first_of(queue, groups, key, &mut rooms);
+    group::put(queue, &first.iter().map(Move::back).collect::<Vec<_>>());
 }
 
 /// The groups with blocked jobs of a key, in order, each found by one look into the index.

@@ -16,9 +16,14 @@ impl<'a> Rooms<'a> {
         Rooms { queue, left: HashMap::new(), is_counted: by_key(queue) }
     }
 
-    /// Without a bound.
-    pub fn any(queue: &'a Queue) -> Rooms<'a> {
-        Rooms { queue, left: HashMap::new(), is_counted: false }
+    /// One key has this room, which is not counted.
+    pub fn with(queue: &'a Queue, key: &str, room: i64) -> Rooms<'a> {
+        Rooms { left: HashMap::from([(key.to_owned(), room)]), ..Rooms::of(queue) }
+    }
+
+    /// Has this key room, for all that is known?
+    pub fn is_left(&self, key: &str) -> bool {
+        self.left.get(key).is_none_or(|left| *left > 0)
     }
 
     /// May one more job with this key become ready?

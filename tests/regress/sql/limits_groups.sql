@@ -29,6 +29,14 @@ SELECT queue.ack('g', id, attempt) FROM g WHERE n = 1;
 TABLE jobs;
 TRUNCATE g;
 
+-- Nor does one whose group waits for another key: it stays.
+INSERT INTO g (n, key, group_key) VALUES (1, 'a', NULL), (2, 'c', NULL), (3, 'c', 'x'), (4, 'a', 'x'), (5, 'a', 'y');
+SELECT n FROM queue.dequeue_as(NULL::g, 10) ORDER BY n;
+TABLE jobs;
+SELECT queue.ack('g', id, attempt) FROM g WHERE n = 1;
+TABLE jobs;
+TRUNCATE g;
+
 -- In a group that a failure holds back, it stays.
 INSERT INTO g (n, key, group_key) VALUES (1, 'a', NULL), (2, 'c', 'x'), (3, 'a', 'x');
 SELECT n FROM queue.dequeue_as(NULL::g, 10) ORDER BY n;

@@ -178,3 +178,27 @@ fn many_short_sessions_reach_the_last_of_many_keys() {
         session.all::<String>("SELECT key FROM queue.dequeue('q')") == [last.clone()]
     });
 }
+
+/// A job is put off while it waits for its key: those behind it in its group do not wait for it, and nobody looks
+/// unasked.
+#[test]
+fn who_is_behind_a_job_that_was_put_off_is_not_forgotten() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
+    let mut db = server.app("shop");
+    logged(&mut db, "max_running_per_key => 1, on_conflict => 'debounce'");
+    db.run("SELECT queue.unregister_processor('q')");
+    db.run("INSERT INTO q (n, key) VALUES (1, 'a')");
+    assert_eq!(db.all::<i64>("SELECT id FROM queue.dequeue('q')"), [1]);
+    db.run("INSERT INTO q (n, key, group_key) VALUES (2, 'a', 'g')");
+    assert!(db.all::<i64>("SELECT id FROM queue.dequeue('q')").is_empty());
+    db.run("INSERT INTO q (n, group_key) VALUES (3, 'g')");
+    db.run("SELECT queue.enqueue('q', '{\"n\": 2}', key => 'a', delay => '1 day')");
+    assert_eq!(db.one::<i64>("SELECT id FROM q WHERE state = 'blocked' AND run_at > now()"), 2);
+    db.run("SELECT queue.register_processor('q', 'work(q)')");
+    // Whoever takes this one has met the third, and left it.
+    db.run("INSERT INTO q (n) VALUES (4)");
+    until("the fourth has run", || db.one::<i64>("SELECT count(*) FROM runs") == 1);
+    db.run("SELECT queue.ack('q', 1, 1)");
+    until("the third has run", || db.all::<i32>("SELECT n FROM runs ORDER BY n") == [3, 4]);
+    assert_eq!(db.one::<i64>("SELECT id FROM q WHERE state = 'scheduled'"), 2);
+}
