@@ -214,34 +214,36 @@ pub fn changed_by_hand(queue: Oid) {
     }
 }
 
-/// Takes one ready job by its id, if it is its turn.
+/// Takes one ready job by its id, if it may start.
 pub fn take_one(queue: &Queue, id: i64) -> Vec<Taken> {
     let taken = claim::take(queue, Which::ReadyJob, &[spi::arg(id)]);
-    let now = time::now();
-    if taken.iter().any(|job| job.is_early(now)) {
-        claim::put(queue, &taken.iter().map(Move::back).collect::<Vec<_>>());
-        return Vec::new();
-    }
-    if let Some(state) = taken.first().and_then(|job| limit::admits(queue, job).err()) {
-        claim::put(queue, &taken.iter().map(|job| Move::to(state, job)).collect::<Vec<_>>());
+    let Some(job) = taken.first() else { return taken };
+    // The limits last: what they count starts.
+    let elsewhere = if job.is_early(time::now()) {
+        Some("scheduled")
+    } else if !is_its_turn(queue, job) {
+        Some("blocked")
+    } else {
+        limit::admits(queue, job).err()
+    };
+    let Some(state) = elsewhere else { return taken };
+    put(queue, &[Move::to(state, job)]);
+    if state == "blocked" {
         wake::sorted(queue.oid);
-        return Vec::new();
     }
-    let Some(group) = taken.first().and_then(|job| of(queue, job)) else { return taken };
-    let number = number_of(queue.oid, &group);
-    let is_free = released::lock(queue.oid, number)
+    Vec::new()
+}
+
+/// Is this taken job the next of its group, and nothing holds that back?
+fn is_its_turn(queue: &Queue, job: &Taken) -> bool {
+    let Some(group) = of(queue, job) else { return true };
+    released::lock(queue.oid, number_of(queue.oid, &group))
         && gate::open_tables(queue).is_some_and(|tables| {
             let mut looker = Looker::of(&tables);
             let group = Name::of(group);
-            let is_before = |member: &Member| member.id < id;
+            let is_before = |member: &Member| member.id < job.id;
             !gate::is_held(queue, &mut looker, &group)
                 && !looker.first(&group, false, i64::MIN, 1).iter().any(is_before)
                 && !looker.first(&group, true, i64::MIN, 1).iter().any(is_before)
-        });
-    if is_free {
-        return taken;
-    }
-    claim::put(queue, &taken.iter().map(|job| Move::to("blocked", job)).collect::<Vec<_>>());
-    wake::sorted(queue.oid);
-    Vec::new()
+        })
 }
