@@ -68,12 +68,13 @@ thread_local! {
     static GRANTS: RefCell<HashMap<Oid, Grant>> = RefCell::default();
     /// How many jobs of a queue this session runs at a time.
     static SIZES: RefCell<HashMap<Oid, i64>> = RefCell::default();
-    /// When the jobs that were claimed last must have started.
+    /// When the jobs that this transaction has claimed must have started.
     static UNTIL: Cell<Option<Micros>> = const { Cell::new(None) };
 }
 
 /// The transaction has ended: what it granted can be used, or is void.
 pub fn ended(committed: bool) {
+    let _ = UNTIL.try_with(|until| until.set(None));
     let _ = GRANTS.try_with(|grants| {
         let Ok(mut grants) = grants.try_borrow_mut() else { return };
         grants.retain(|_, grant| {
@@ -135,12 +136,12 @@ pub fn take_until() -> Option<Micros> {
     UNTIL.take()
 }
 
-/// A batch was run: so many began, and so many did not in time.
-pub fn ran(queue: &Queue, started: usize, left: usize, took: Micros) {
+/// A batch was run: so many began, and so many did not in time. No more than `most` ever begin in one.
+pub fn ran(queue: &Queue, started: usize, left: usize, took: Micros, most: i64) {
     let Some(rate) = rate::any(queue) else { return };
     SIZES.with_borrow_mut(|sizes| {
         let size = sizes.entry(queue.oid).or_insert(1);
-        *size = window::next_size(*size, started as i64, left as i64, took, rate.leeway());
+        *size = window::next_size(*size, started as i64, left as i64, took, rate.leeway()).min(most);
     });
 }
 

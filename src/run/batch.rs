@@ -119,7 +119,8 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
     let report = batch.finish();
     if until.is_some() {
         let started = report.claimed - report.returned;
-        limit::grant::ran(queue, started, report.returned, time::now() - began);
+        let most = if processor.shape == Shape::Job { MOST_SUBTRANSACTIONS as i64 } else { i64::MAX };
+        limit::grant::ran(queue, started, report.returned, time::now() - began, most);
     }
     Report { more, ..report }
 }
