@@ -222,6 +222,7 @@ fn every_start_is_written_down() {
             scope.spawn(move || while !other.all::<i64>("SELECT id FROM queue.pop('q', 1)").is_empty() {});
         }
     });
-    let mut written = |what: &str| db.one::<i64>(&format!("SELECT sum(starts) FROM queue.rates WHERE {what}"));
+    let mut written =
+        |what: &str| db.one::<i64>(&format!("SELECT sum(starts) FROM queue.rates WHERE {what}"));
     assert_eq!((written("of_key"), written("NOT of_key")), (4000, 4000));
 }
