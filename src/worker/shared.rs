@@ -163,14 +163,19 @@ impl Shared {
 
     /// Can a worker look after the queue soon, as far as is known?
     pub fn can_keep_up(&self, queue: &QueueSlot) -> bool {
-        let is_served = |database: &DatabaseSlot| {
+        let is_served = |database: &&DatabaseSlot| {
             database.is_open() && bgworker::is_alive(database.scheduler_pid.load(SeqCst))
+        };
+        let may_start = |database: &DatabaseSlot| {
+            self.workers_in_use() < settings::max_workers() && !database.out_of_slots.load(SeqCst)
         };
         let is_idle = |worker: &WorkerSlot| worker.generation.load(SeqCst) != 0 && worker.is_idle();
         queue.role.load(SeqCst) != 0
             && !queue.worker_failed.load(SeqCst)
-            && self.database(queue.database.load(SeqCst)).is_some_and(is_served)
-            && (self.workers_in_use() < settings::max_workers() || self.workers().iter().any(is_idle))
+            && self
+                .database(queue.database.load(SeqCst))
+                .filter(is_served)
+                .is_some_and(|database| may_start(database) || self.workers().iter().any(is_idle))
     }
 
     /// Roles, other than this one, that should have a worker and have none.

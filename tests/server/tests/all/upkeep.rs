@@ -153,6 +153,28 @@ fn due_jobs_are_had_in_a_transaction_block_without_workers() {
     all_in_a_block(&mut db);
 }
 
+/// The server has no place for a worker, and rollbacks ask for one again and again.
+#[test]
+fn due_jobs_are_had_in_a_transaction_block_where_no_worker_can_be_started() {
+    let server = Server::start(&[
+        ("max_worker_processes", "3"),
+        ("max_logical_replication_workers", "2"),
+        ("queue_ext.poll_interval", "1h"),
+    ]);
+    let mut db = server.app("shop");
+    numbers(&mut db, "q", "");
+    put_due(&mut db);
+    let mut had = 0;
+    until("all jobs that are due can be had", || {
+        db.run("BEGIN");
+        pop(&mut db);
+        db.run("ROLLBACK; BEGIN");
+        had += pop(&mut db);
+        db.run("COMMIT");
+        had == 20
+    });
+}
+
 /// What a transaction has put there itself nobody else sees.
 #[test]
 fn a_transaction_block_sees_to_its_own_due_jobs() {
