@@ -140,8 +140,8 @@ pub fn next(queue: &Queue, limit: i64, used: Use) -> Next {
         closing.close(queue, if used == Use::Lease { &all.taken } else { &[] }, &mut over);
         block(queue, &over);
         moved += over.len();
-        if used == Use::Run {
-            // To be committed at once.
+        if used == Use::Run && !rate.only_grants {
+            // To be committed at once. Who only grants runs nothing in this transaction anyway.
             all.more = true;
             rate.is_void = true;
             break;
