@@ -25,5 +25,14 @@ INSERT INTO w (n) SELECT generate_series(1, 300);
 CALL queue.run('w');
 SELECT count(*) FROM w;
 SELECT sum(starts) FROM queue.rates WHERE queue = 'w'::regclass;
-SELECT queue.drop_queue('c', true), queue.drop_queue('w', true);
+
+-- Those over the rate of their key are moved out of the way together.
+SELECT queue.create_queue('k', 'n int', rate_limit_per_key => 1, rate_interval => '1 hour');
+CREATE FUNCTION work(j k) RETURNS void LANGUAGE sql AS '';
+SELECT queue.register_processor('k', 'work(k)');
+INSERT INTO k (n, key) SELECT n, 'a' FROM generate_series(1, 200) n;
+INSERT INTO k (n, key) VALUES (201, 'b');
+CALL queue.run('k');
+SELECT count(*), min(n), max(n), count(DISTINCT xmin::text) AS transactions FROM k WHERE state = 'blocked';
+SELECT queue.drop_queue('c', true), queue.drop_queue('w', true), queue.drop_queue('k', true);
 DROP SCHEMA limits_rate_run CASCADE;
