@@ -27,9 +27,11 @@ measure_wal() {
     wal_ours=$(wal_per_job mail drain_ours)
 }
 
-# Neither does autovacuum write in between.
+# Neither does autovacuum write in between, nor what it has begun.
 sql -c "SELECT queue.pause('mail')" -c "SELECT queue.register_processor('mail', 'noop(mail)')" \
-    -c 'ALTER SYSTEM SET autovacuum = off' >/dev/null
+    -c 'ALTER SYSTEM SET autovacuum = off' -c 'SELECT pg_reload_conf()' >/dev/null
+no_autovacuum() { [ "$(sql -c "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'")" = 0 ]; }
+wait_until 120 no_autovacuum || die "autovacuum does not come to its end"
 without_full_pages measure_wal
 printf '| WAL per job besides its text (full_page_writes=off): put, claimed, done | %.0f bytes | %.0f bytes | %.2f | at most 270 bytes |\n' \
     "$wal_by_hand" "$wal_ours" "$(ratio "$wal_by_hand" "$wal_ours")"
