@@ -3,12 +3,12 @@
 .PHONY: help deps demo test install installcheck bench bench-long lint clean
 
 help:
-	@echo 'make demo          the main job, live, on a private server with pgbench as the application'
-	@echo 'make test          every test, each on a private server'
-	@echo 'make install       build the extension and install it into the system'
+	@echo 'make install       build the extension and install it into the server of PG_CONFIG (root or sudo; some minutes)'
+	@echo 'make demo          install, then the main job, live, on a private server with pgbench as the application'
+	@echo 'make test          install, then every test, each on a private server'
 	@echo 'make installcheck  the regression tests against a running server (PGHOST, PGPORT, ...)'
-	@echo 'make bench         ratios beside a hand-written queue (about 7 minutes)'
-	@echo 'make bench-long    ten minutes at 2,000 jobs a second, with a snapshot held open all the time'
+	@echo 'make bench         install, then ratios beside a hand-written queue (about 7 minutes)'
+	@echo 'make bench-long    install, then ten minutes at 2,000 jobs a second, with a snapshot held open all the time'
 	@echo 'make lint          formatting and clippy'
 	@echo 'make clean         remove what was built'
 
