@@ -150,12 +150,18 @@ unsafe fn text(chars: *const std::ffi::c_char) -> Option<String> {
 }
 
 /// Called by Postgres for the error being built, after the callbacks of inner functions have added
-/// their lines.
+/// their lines. Only the innermost of ours copies it: that is where the error is caught first, and whence it
+/// goes on, if it does, for the callbacks outside to add theirs, and the next of ours to copy the whole. A
+/// copy here and there for each level of nested triggers would have each line many times over, and the time
+/// it takes would be a power of their number. `arg`: the callback's own record.
 #[pg_guard]
-unsafe extern "C-unwind" fn remember(_arg: *mut std::ffi::c_void) {
+unsafe extern "C-unwind" fn remember(arg: *mut std::ffi::c_void) {
     // SAFETY: called from errfinish, so there is an error to copy; ErrorContext, which is current,
     // must not receive the copy, hence the switch.
     unsafe {
+        if !is_innermost(arg) {
+            return;
+        }
         let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
         let data = pg_sys::CopyErrorData();
         pg_sys::MemoryContextSwitchTo(before);
@@ -167,6 +173,22 @@ unsafe extern "C-unwind" fn remember(_arg: *mut std::ffi::c_void) {
     }
 }
 
+/// Is this record the first of ours on the stack of callbacks?
+///
+/// # Safety
+/// Called by a callback, while Postgres goes through the stack.
+unsafe fn is_innermost(record: *mut std::ffi::c_void) -> bool {
+    // SAFETY: the stack's records are alive, and the innermost is first.
+    unsafe {
+        let mut next = pg_sys::error_context_stack;
+        // Ours have themselves as argument; others have some data, or nothing.
+        while !next.is_null() && (*next).arg != next.cast() {
+            next = (*next).previous;
+        }
+        next.cast() == record
+    }
+}
+
 /// Remembers errors in full while `work` runs.
 pub fn remembering<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: the callback's record outlives the work; pgrx and the code below put the stack back on
@@ -175,6 +197,7 @@ pub fn remembering<R>(work: impl FnOnce() -> R) -> R {
         let previous = pg_sys::error_context_stack;
         let mut callback =
             pg_sys::ErrorContextCallback { previous, callback: Some(remember), arg: std::ptr::null_mut() };
+        callback.arg = (&raw mut callback).cast();
         let _restore = RestoreStack(previous);
         pg_sys::error_context_stack = &raw mut callback;
         work()
