@@ -159,6 +159,11 @@ pub enum Error {
         id: i64,
         role: String,
     },
+    /// Jobs made triggers enqueue jobs that made triggers enqueue jobs, too often.
+    TooNested {
+        queue: String,
+        levels: u32,
+    },
     /// A pipeline would come back to where it began; the queues on the way.
     PipelineLoop {
         queue: String,
@@ -437,6 +442,11 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("row security of queue \"{queue}\" hides job {id} from role \"{role}\", which therefore cannot wait for its end"),
                 Some("The role needs a policy for SELECT that shows the job in every state, done and failed included.".into()),
+            ),
+            Error::TooNested { queue, levels } => (
+                Code::ERRCODE_STATEMENT_TOO_COMPLEX,
+                format!("jobs on queue \"{queue}\" make triggers enqueue further jobs more than {levels} levels deep"),
+                Some("Triggers on queues, or on what they feed, lead back to the same queue: queue.attachments and pg_trigger list them.".into()),
             ),
             Error::PipelineLoop { queue, way } => (
                 Code::ERRCODE_INVALID_OBJECT_DEFINITION,

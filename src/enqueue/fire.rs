@@ -1,6 +1,7 @@
 //! A trigger fires: one prepared INSERT … SELECT from the changed rows, whatever their number.
 
 use super::direct;
+use super::nesting::Level;
 use super::spec::{Malformed, Spec};
 use super::statement::{Form, Shape, Wanted, check, statement};
 use crate::claim;
@@ -105,6 +106,7 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
         return Ok(call.no_row());
     }
     let queue = queue::open(compiled.queue)?;
+    let _level = Level::enter(&queue.name)?;
     if !put_simply(&firing, &queue, &compiled)? {
         let execute = || put(&firing, &queue, &compiled);
         spi::connect(|| match compiled.role {

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod columns;
 pub mod direct;
 pub mod fire;
+pub mod nesting;
 pub mod payload;
 pub mod plain;
 pub mod planned;

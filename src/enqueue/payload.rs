@@ -1,5 +1,6 @@
 //! From payloads to rows: which columns a payload fills, and the INSERTs that write it.
 
+use super::nesting::Level;
 use super::{Header, direct};
 use crate::claim::{self, floor};
 use crate::error::{Error, SqlResult};
@@ -15,6 +16,7 @@ pub fn insert(oid: Oid, payloads: &[Datum], header: &Header) -> SqlResult<Vec<i6
     let queue = queue::open(oid)?;
     queue.require(catalog::INSERT, "INSERT")?;
     xact::require_writable(c"INSERT");
+    let _level = Level::enter(&queue.name)?;
     let settled = after::settle(&queue, header)?;
     let header = settled.as_ref().unwrap_or(header);
     for payload in payloads {
