@@ -21,7 +21,7 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'subscrib
 COMMENT ON FUNCTION queue.subscribe IS
 'From now on the queue gets a job for everything that is published to the topic. topic: or a pattern: words with dots between them, * for exactly one word, # for any number of words, none included. A queue whose patterns overlap still gets one job for each publish.
 Each who publishes to such a topic needs INSERT on the queue from now on, or cannot publish: grant it before. And whoever subscribes reads what others publish. So this is not open to PUBLIC.
-Errors: 22023 the pattern is malformed (an empty word, a wildcard within a word, characters other than letters, digits, _ and -, over 255 bytes), 42710 subscribed already, 42809 not a queue, 42501. Who: the owner of the queue, if a superuser has granted him EXECUTE.';
+Errors: 22023 the pattern is malformed (an empty word, a wildcard within a word, characters other than letters, digits, _ and -, over 255 bytes), 42710 subscribed already, 42P17 what is attached to the queue publishes to the topic, 42809 not a queue, 42501. Who: the owner of the queue, if a superuser has granted him EXECUTE.';
 
 CREATE FUNCTION queue.unsubscribe(topic text, queue regclass)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'unsubscribe_wrapper';

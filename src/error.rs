@@ -159,6 +159,11 @@ pub enum Error {
         id: i64,
         role: String,
     },
+    /// What changes of a queue enqueue would come back to it; the queues on the way.
+    AttachLoop {
+        queue: String,
+        way: String,
+    },
     /// Jobs made triggers enqueue jobs that made triggers enqueue jobs, too often.
     TooNested {
         queue: String,
@@ -442,6 +447,11 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("row security of queue \"{queue}\" hides job {id} from role \"{role}\", which therefore cannot wait for its end"),
                 Some("The role needs a policy for SELECT that shows the job in every state, done and failed included.".into()),
+            ),
+            Error::AttachLoop { queue, way } => (
+                Code::ERRCODE_INVALID_OBJECT_DEFINITION,
+                format!("what changes of queue \"{queue}\" enqueue would come back to it: {way}"),
+                Some("A job's own moves between states are inserts and deletes, and would enqueue again, without end.".into()),
             ),
             Error::TooNested { queue, levels } => (
                 Code::ERRCODE_STATEMENT_TOO_COMPLEX,

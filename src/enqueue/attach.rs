@@ -1,5 +1,6 @@
 //! `attach` and `detach`: triggers without code.
 
+use super::circle::{self, Target};
 use super::fire::bad_option;
 use super::source::Source;
 use super::spec::{self, Spec};
@@ -65,6 +66,7 @@ fn attach(
             // Its owner may give away what is the table's.
             let role = role_to_run_as(source, table.owner, table.owner)?;
             let wanted = topics::attach::Wanted { topic: topic.into(), role, named_as: source, spec };
+            circle::check(source, &Target::Topic(topic.into()))?;
             topics::attach::check(&wanted, source, &events)?;
             let id = remember(source, None, Some(topic), role, &wanted.spec)
                 .ok_or_else(|| not_twice(source, format!("topic \"{topic}\"")))?;
@@ -73,6 +75,7 @@ fn attach(
         };
         let role = role_to_run_as(source, table.owner, queue.owner)?;
         let wanted = Wanted { queue: queue.oid, role: None, named_as: source, spec };
+        circle::check(source, &Target::Queue(queue.oid))?;
         role::pinned(|| check(&queue, &wanted, source, &events))?;
         let id = remember(source, Some(queue.oid), None, role, &wanted.spec)
             .ok_or_else(|| not_twice(source, format!("queue \"{}\"", queue.name)))?;

@@ -1,6 +1,7 @@
 //! Putting jobs on a queue: by function, by plain INSERT, from a trigger.
 
 pub mod attach;
+pub mod circle;
 pub mod columns;
 pub mod direct;
 pub mod fire;

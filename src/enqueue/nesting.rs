@@ -1,7 +1,7 @@
 //! How deep jobs that make triggers enqueue further jobs may be nested.
 //!
-//! A circle that goes by triggers of the user's own cannot be seen beforehand. Without a bound it would come to
-//! the stack's limit.
+//! A circle of attachments is refused where it is made (see [`super::circle`]). One that goes by triggers of
+//! the user's own cannot be seen beforehand. Without a bound it would come to the stack's limit.
 
 use crate::error::Error;
 use std::cell::Cell;

@@ -12,7 +12,7 @@ pub mod fire;
 pub mod pattern;
 pub mod subscriptions;
 
-use crate::enqueue::{Header, Place, payload};
+use crate::enqueue::{Header, Place, circle, payload};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::cache::{self, Stale};
 use crate::pg::entry::Call;
@@ -99,8 +99,10 @@ fn subscribe(topic: Option<&str>, queue: Option<Oid>) -> SqlResult<()> {
     let (pattern, queue) = (required("topic", topic)?, required("queue", queue)?);
     check_pattern(pattern)?;
     spi::connect(|| {
+        let queue = queue::open_owned(queue)?;
+        circle::check_subscription(queue.oid, pattern)?;
         // Locked: it cannot be dropped before its subscription is there to go with it.
-        let queue = queue::open_owned(queue)?.locked()?;
+        let queue = queue.locked()?;
         let args = [spi::arg(pattern), spi::arg(queue.oid)];
         if queue::as_extension(|| spi::run(SUBSCRIBE, &TYPES, &args)).is_empty() {
             return Err(
