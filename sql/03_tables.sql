@@ -36,8 +36,11 @@ COMMENT ON COLUMN queue.queues.rate_limit_per_key IS 'Most jobs with the same ke
 COMMENT ON COLUMN queue.queues.rate_interval IS 'The interval of rate_limit and rate_limit_per_key: no interval of this length has more starts';
 COMMENT ON COLUMN queue.queues.paused IS 'Nothing is handed out while true; enqueueing goes on';
 
+-- What refers to a queue in this and the following tables has no foreign key: a dump does not say which of the
+-- extension's tables to fill first, and pg_restore -j fills several at once. Instead, whoever writes such a row has the
+-- queue's definition locked (Queue::locked), so that nobody drops it meanwhile, and queue.forget_queue deletes them.
 CREATE TABLE queue.processors (
-    queue         regclass PRIMARY KEY REFERENCES queue.queues ON DELETE CASCADE,
+    queue         regclass PRIMARY KEY,
     processor     text     NOT NULL,
     processor_oid oid      NOT NULL,
     shape         text     NOT NULL CHECK (shape IN ('job', 'batch')),
@@ -63,7 +66,7 @@ COMMENT ON COLUMN queue.processors.timeout IS 'Longest run of one job (of one ca
 CREATE TABLE queue.attachments (
     id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source       regclass NOT NULL,
-    queue        regclass REFERENCES queue.queues ON DELETE CASCADE,
+    queue        regclass,
     topic        text,
     role         regrole  NOT NULL,
     options      jsonb    NOT NULL,

@@ -1,7 +1,7 @@
 -- Jobs that come again and again.
 CREATE TABLE queue.timetable (
     name            text        PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 200),
-    queue           regclass    NOT NULL REFERENCES queue.queues ON DELETE CASCADE,
+    queue           regclass    NOT NULL,
     role            regrole     NOT NULL,
     cron            text        NOT NULL,
     timezone        text        NOT NULL,

@@ -1,7 +1,7 @@
 -- Topics: one publish, a job on each subscribed queue.
 CREATE TABLE queue.subscriptions (
     pattern text     NOT NULL,
-    queue   regclass NOT NULL REFERENCES queue.queues ON DELETE CASCADE,
+    queue   regclass NOT NULL,
     PRIMARY KEY (pattern, queue)
 );
 CREATE INDEX subscriptions_queue ON queue.subscriptions (queue);

@@ -23,9 +23,7 @@ BEGIN
             PERFORM queue.announce_change();
         END IF;
         DELETE FROM queue.attachments WHERE source = dropped;
-        DELETE FROM queue.keys WHERE queue = dropped;
-        DELETE FROM queue.done_keys WHERE queue = dropped;
-        DELETE FROM queue.rates WHERE queue = dropped;
+        PERFORM queue.forget_queue(dropped);
         DELETE FROM queue.queues WHERE queue = dropped;
         IF FOUND THEN
             PERFORM queue.announce_change();
@@ -33,6 +31,10 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION queue.forget_dropped IS 'Event trigger: DROP TABLE of a queue or of an attached table removes what was remembered about it, and the triggers that fed a dropped queue';
+
+CREATE FUNCTION queue.forget_queue(queue oid)
+RETURNS void LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'forget_queue_wrapper';
+COMMENT ON FUNCTION queue.forget_queue IS 'Deletes what is remembered about a queue whose table was just dropped: attachments, processor, schedules, subscriptions, keys, starts. Errors: 40001 at REPEATABLE READ and above, if something came that the transaction does not see. Who: queue.forget_dropped only';
 
 CREATE FUNCTION queue.announce_change()
 RETURNS void LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'announce_change_wrapper';

@@ -54,7 +54,8 @@ fn attach(
         ignore_own: ignore_own.unwrap_or(false),
     };
     spi::connect(|| {
-        let queue = target.map(queue::open_owned).transpose()?;
+        // Locked: it cannot be dropped before the attachment is there to go with it.
+        let queue = target.map(|oid| queue::open_owned(oid)?.locked()).transpose()?;
         let table = Source::open(source)?;
         if catalog::is_temporary(source) {
             // It goes without a word, and would leave the attachment behind.

@@ -132,6 +132,36 @@ pub fn run(sql: &str, types: &[Oid], args: &[Arg]) -> Rows {
     Rows::take(code)
 }
 
+/// Runs a statement once over what is committed now, whatever the transaction's snapshot; raises a serialization
+/// failure if it changes a row that the snapshot does not show. As Postgres does for foreign keys. Must be called
+/// inside `connect`.
+pub fn run_in_the_present(sql: &str, types: &[Oid], args: &[Arg]) -> Rows {
+    let plan = Plan::prepare(sql, types);
+    assert_eq!(args.len(), plan.arguments);
+    let mut values: Vec<Datum> = args.iter().map(|a| a.unwrap_or(Datum::from(0))).collect();
+    let nulls = nulls_of(args);
+    // SAFETY: as many values and null flags as the plan has parameters (asserted above). The snapshots are static,
+    // and SPI registers them for as long as it uses them.
+    let code = unsafe {
+        // First: what this transaction itself has written is no surprise.
+        pg_sys::CommandCounterIncrement();
+        let crosscheck = pg_sys::GetTransactionSnapshot();
+        let latest = pg_sys::GetLatestSnapshot();
+        let (read_only, fire_triggers, count) = (false, true, 0);
+        pg_sys::SPI_execute_snapshot(
+            plan.plan,
+            values.as_mut_ptr(),
+            nulls.as_ptr(),
+            latest,
+            crosscheck,
+            read_only,
+            fire_triggers,
+            count,
+        )
+    };
+    Rows::take(code)
+}
+
 thread_local! {
     static KEPT: RefCell<HashMap<&'static str, Rc<Plan>>> = RefCell::new(HashMap::new());
 }

@@ -231,7 +231,6 @@ fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
     let force = force.unwrap_or(false);
     spi::connect(|| {
         let queue = open_owned(oid)?;
-        let sources = attached_sources(oid);
         if !force {
             // Nobody can start a job while we look: the lock is the one that DROP takes anyway. A batch
             // that a worker is just running has the table locked: wait for it.
@@ -243,6 +242,7 @@ fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
             if count > 0 {
                 return Err(Error::JobsRunning { queue: queue.name.clone(), count }.into());
             }
+            let sources = attached_sources(oid);
             if !sources.is_empty() {
                 let names: Vec<String> = sources.iter().map(|s| catalog::qualified_name(*s)).collect();
                 return Err(
@@ -257,7 +257,9 @@ fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
         }
         // The event trigger stops their processors.
         feeders.into_iter().for_each(cache::announce);
-        for source in sources {
+        // One that is attached just now is left to the event trigger. Before the queue's lock, as whoever writes
+        // to a source takes them.
+        for source in attached_sources(oid) {
             enqueue::attach::remove(source, &queue);
         }
         queue::as_extension(|| {

@@ -1,6 +1,7 @@
 //! What a queue is: a table partitioned by state, its options, and the statements prepared for it.
 
 pub mod create;
+mod forget;
 pub mod indexes;
 pub mod layout;
 pub mod limits;

@@ -31,7 +31,8 @@ fn register_processor(
     let timeout = timeout.as_ref().map(interval_micros);
     check_processor(batch_size, parallelism, timeout)?;
     spi::connect(|| {
-        let queue = queue::open_owned(oid)?;
+        // Locked: it cannot be dropped before its processor is there to go with it.
+        let queue = queue::open_owned(oid)?.locked()?;
         let (name, shape) = check_function(&queue, processor, then_queue.is_some())?;
         let user = catalog::current_user();
         check_login(user)?;

@@ -10,7 +10,8 @@
 //! - No tick is lost: until its record is committed it is due, and whoever looks at the queue next fires it. How
 //!   late that may be, and what happens to several ticks of which nobody took notice, is what `catch_up` says.
 //! - Nobody deadlocks: upkeep waits for no row of the timetable. schedule() and unschedule() wait for the row
-//!   of their own name only, and hold no lock on the queue's table.
+//!   of their own name only, and the lock that schedule() holds on the queue's table is in the way of nobody
+//!   but who changes the table's definition.
 //!
 //! The job is enqueued with the rights of the queue's owner, like all that upkeep does: code of the owner's
 //! (triggers, defaults, checks) must not run with the rights of a role that once made a schedule. That role
@@ -23,7 +24,6 @@ mod view;
 use crate::enqueue::{columns, payload};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::entry::Call;
-use crate::pg::failure::in_subtransaction;
 use crate::pg::spi::{self, Rows};
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros};
@@ -129,6 +129,8 @@ fn schedule_jobs(call: &Call) -> SqlResult<Datum> {
         }
         payload::check_payload(&queue, payload)?;
         columns::check(&queue, payload);
+        // Locked: it cannot be dropped before its schedule is there to go with it.
+        let queue = queue.locked()?;
         let entry = [
             spi::arg(name.as_str()),
             spi::arg(oid),
@@ -185,23 +187,14 @@ fn put(queue: &Queue, name: &str, entry: &[spi::Arg; TYPES.len()]) -> SqlResult<
             last_tick = CASE WHEN queue = $2 THEN last_tick END, last_job = CASE WHEN queue = $2 THEN last_job END,
             last_outcome = CASE WHEN queue = $2 THEN last_outcome END
         WHERE name = $1 RETURNING next_tick";
-    // Dropping a queue and scheduling on it wait for each other at its row in queue.queues.
-    const NO_QUEUE: &str = "23503";
-    let run = |sql| match in_subtransaction(|| queue::as_extension(|| returned(spi::run(sql, &TYPES, entry))))
-    {
-        Ok(next) => Ok(next),
-        Err(failure) if failure.sqlstate == NO_QUEUE => {
-            Err(Error::ChangedMeanwhile(queue.name.clone()).into())
-        }
-        Err(failure) => Err(failure.report()),
-    };
+    let run = |sql| queue::as_extension(|| returned(spi::run(sql, &TYPES, entry)));
     // Twice: the one of that name may have been removed since.
     for _ in 0..2 {
-        if let Some(next) = run(INSERT)? {
+        if let Some(next) = run(INSERT) {
             return Ok(next);
         }
         if lock_own(name)?
-            && let Some(next) = run(UPDATE)?
+            && let Some(next) = run(UPDATE)
         {
             return Ok(next);
         }

@@ -128,8 +128,7 @@ fn unsubscribe(topic: Option<&str>, queue: Option<Oid>) -> SqlResult<()> {
     })
 }
 
-/// `queue.subscriptions_changed`: after each statement on queue.subscriptions, a cascade from queue.queues
-/// and a restored dump included.
+/// `queue.subscriptions_changed`: after each statement on queue.subscriptions, a restored dump included.
 fn announce_subscriptions(call: &Call) -> SqlResult<Datum> {
     let firing = Firing::of(call)
         .ok_or_else(|| Error::TriggerUse("queue.subscriptions_changed must be called as a trigger".into()))?;

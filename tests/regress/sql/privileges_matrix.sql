@@ -61,7 +61,7 @@ INSERT INTO rule VALUES
     ('unschedule', 'owner', $$SELECT queue.unschedule('privileges_matrix')$$),
     ('next_runs', 'anyone', $$SELECT queue.next_runs('0 0 1 1 *')$$),
     ('schedule_rows', 'anyone', 'SELECT queue.schedule_rows()'), ('schedule_added', 'nobody', NULL),
-    ('forget_dropped', 'nobody', NULL), ('announce_change', 'superuser', $$SELECT queue.announce_change()$$),
+    ('forget_dropped', 'nobody', NULL), ('forget_queue', 'superuser', $$SELECT queue.forget_queue(0)$$), ('announce_change', 'superuser', $$SELECT queue.announce_change()$$),
     ('enqueue_from_trigger', 'trigger', NULL), ('enqueue_attached', 'trigger', NULL), ('before_change', 'trigger', NULL), ('needs_check', 'trigger', NULL), ('check_ready', 'trigger', NULL), ('check_moved', 'trigger', NULL),
     ('overview_rows', 'anyone', 'SELECT queue.overview_rows()'), ('activity_rows', 'anyone', 'SELECT queue.activity_rows()'), ('error_rows', 'anyone', 'SELECT queue.error_rows()'),
     ('publish', 'insert', $$SELECT queue.publish('privileges')$$),
