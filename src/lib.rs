@@ -55,6 +55,7 @@ extension_sql_file!("../sql/16_grants.sql", name = "grants", requires = ["upkeep
 /// Called when the library is loaded: by the postmaster if preloaded, else by each session that uses it.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::backtrace::switch_off();
     settings::register();
     // Under pg_upgrade nothing may be connected, woken or written by us.
     if pg::shmem::is_binary_upgrade() {

@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 pub mod array;
+pub mod backtrace;
 pub mod bgworker;
 pub mod cache;
 pub mod catalog;

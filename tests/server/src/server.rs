@@ -118,8 +118,13 @@ impl Server {
     }
 
     pub fn start_again(&self) {
+        self.start_within(&[]);
+    }
+
+    /// With these variables in the environment.
+    pub fn start_within(&self, environment: Settings) {
         let log = self.dir.join("log");
-        self.pg_ctl(&["start", "-w", "-l", log.to_str().unwrap()]);
+        self.pg_ctl_within(environment, &["start", "-w", "-l", log.to_str().unwrap()]);
     }
 
     pub fn promote(&self) {
@@ -127,6 +132,10 @@ impl Server {
     }
 
     fn pg_ctl(&self, arguments: &[&str]) {
+        self.pg_ctl_within(&[], arguments);
+    }
+
+    fn pg_ctl_within(&self, environment: Settings, arguments: &[&str]) {
         // Into a file: the server inherits it, and would keep a pipe open that someone waits on.
         let output = self.dir.join("pg_ctl.out");
         let file = fs::File::create(&output).expect("pg_ctl.out");
@@ -134,6 +143,7 @@ impl Server {
             .args(["-s", "-D"])
             .arg(&self.dir)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(file.try_clone().expect("pg_ctl.out"))
             .stderr(file)
             .status();

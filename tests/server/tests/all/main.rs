@@ -9,6 +9,7 @@ mod crash;
 mod culprit;
 mod databases;
 mod dump;
+mod environment;
 mod extension;
 mod failure;
 mod fixture;
