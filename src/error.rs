@@ -25,6 +25,10 @@ pub enum Error {
     },
     /// An argument that may not be null is.
     NullArgument(&'static str),
+    /// A column of one's own with the name of one that every queue has.
+    ColumnOfEveryQueue(String),
+    /// A unique constraint over jobs in all states.
+    UniqueColumn(Failure),
     /// An argument is outside its range; the text says what it must be.
     OutOfRange(String),
     /// Arrays that belong together differ in length or shape.
@@ -54,11 +58,19 @@ pub enum Error {
         id: i64,
         after: i64,
     },
-    /// `on_conflict => 'error'`, and a job with the key waits, or was done.
+    /// `on_conflict => 'error'`, and a job with the key waits.
     KeyTaken {
         queue: String,
         key: String,
         id: i64,
+    },
+    /// The same, and one with the key was done. `call`: what allows it again.
+    KeyDone {
+        queue: String,
+        key: String,
+        id: i64,
+        until: String,
+        call: String,
     },
     /// A job may stand for work that this transaction does not see.
     StaleView(String),
@@ -126,7 +138,11 @@ pub enum Error {
         what: String,
         cause: String,
         sqlstate: i32,
+        /// Another one than to qualify names.
+        hint: Option<&'static str>,
     },
+    /// A condition is of this type.
+    NotBoolean(String),
     /// A text that should be one statement or one expression is something else.
     NotOneExpression(String),
     /// `drop_queue` would lose running jobs.
@@ -183,6 +199,11 @@ pub enum Error {
     NextQueueGone(String),
     /// A procedure that commits was called inside a transaction block.
     InTransactionBlock(&'static str),
+    /// A trigger of attach without its attachment. `remedy`: the statements that drop it.
+    UnknownAttachment {
+        table: String,
+        remedy: String,
+    },
     /// A trigger function was called in a way it does not support.
     TriggerUse(String),
     /// A row inserted by hand in another state than ready; the queue's name.
@@ -313,6 +334,24 @@ impl From<Error> for ErrorReport {
                 format!("key \"{key}\" of queue \"{queue}\" is taken by job {id}"),
                 Some("With another on_conflict the jobs coalesce: skip, replace, debounce or merge.".into()),
             ),
+            Error::ColumnOfEveryQueue(column) => (
+                Code::ERRCODE_DUPLICATE_COLUMN,
+                format!("\"{column}\" is a column of every queue"),
+                Some("Choose another name.".into()),
+            ),
+            Error::UniqueColumn(failure) => {
+                return failure.report().set_hint(
+                    "What is unique in a queue must include the column state. For one job for each thing use key with on_conflict, or once.",
+                );
+            }
+            Error::KeyDone { queue, key, id, until, call } => {
+                let message = format!("key \"{key}\" of queue \"{queue}\" was done by job {id}");
+                return ErrorReport::new(Code::ERRCODE_UNIQUE_VIOLATION, message, "queue_ext")
+                    .set_detail(format!("once refuses it until {until}."))
+                    .set_hint(format!(
+                        "{call} allows it again; with on_conflict => 'skip' the id of that job is returned."
+                    ));
+            }
             Error::StaleView(queue) => (
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("jobs of queue \"{queue}\" that coalesce cannot be run in this isolation level"),
@@ -394,10 +433,15 @@ impl From<Error> for ErrorReport {
             Error::BadOption { message, hint } => {
                 (Code::ERRCODE_INVALID_PARAMETER_VALUE, message, Some(hint))
             }
-            Error::BadExpression { what, cause, sqlstate } => (
+            Error::BadExpression { what, cause, sqlstate, hint } => (
                 Code::from(sqlstate),
                 format!("invalid expression for {what}: {cause}"),
-                Some("It is resolved under search_path pg_catalog, over the columns it may use: qualify other names.".into()),
+                Some(hint.unwrap_or("It is resolved under search_path pg_catalog, over the columns it may use: qualify other names.").into()),
+            ),
+            Error::NotBoolean(found) => (
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("condition must be boolean, not {found}"),
+                Some("For example 'id < 1000'.".into()),
             ),
             Error::NotOneExpression(what) => (
                 Code::ERRCODE_SYNTAX_ERROR,
@@ -476,7 +520,7 @@ impl From<Error> for ErrorReport {
             Error::InTransactionBlock(name) => (
                 Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
                 format!("CALL {name} cannot run inside a transaction block"),
-                Some("It commits as it goes: call it by itself, at the top level.".into()),
+                Some("It commits as it goes: call it by itself, at the top level. Set autocommit in the driver.".into()),
             ),
             Error::ForeignState(queue) => (
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -487,6 +531,11 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("column \"{column}\" of queue \"{queue}\" is set by queue_ext only"),
                 Some("Leave it to its default. Only the owner may set it, to restore a dump.".into()),
+            ),
+            Error::UnknownAttachment { table, remedy } => (
+                Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                format!("table \"{table}\" has a trigger of queue.attach that queue_ext knows nothing of"),
+                Some(format!("An incomplete restore leaves one, or it was put there by hand: {remedy} then call queue.attach again.")),
             ),
             Error::TriggerUse(text) => (
                 Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,

@@ -5,6 +5,7 @@
 use super::walk::Walk;
 use crate::claim::{Taken, floor};
 use crate::error::{Error, SqlResult};
+use crate::pg::failure::{self, Failure};
 use crate::pg::{Oid, parse, role, spi};
 use crate::queue::statements::{self, Part};
 use crate::queue::{self, Queue};
@@ -18,7 +19,7 @@ impl Condition {
     /// that there are shows when its statement is planned, before anything is done.
     pub fn of(text: Option<&str>) -> Result<Condition, Error> {
         let text = text.unwrap_or("true");
-        if !parse::is_one_expression(text) {
+        if !failure::in_subtransaction(|| parse::is_one_expression(text)).map_err(refused)? {
             return Err(Error::NotOneExpression("condition".into()));
         }
         Ok(Condition(text.into()))
@@ -62,7 +63,7 @@ pub fn each(oid: Oid, states: &[&'static str], condition: &Condition, work: Work
     let all: Vec<Part> = states.iter().flat_map(|state| parts(state)).collect();
     // A bad condition is refused whatever the queue holds.
     if let Some(part) = all.first() {
-        spi::connect(|| check(&queue, *part, condition));
+        spi::connect(|| check(&queue, *part, condition))?;
     }
     let lasts: Vec<(Part, i64)> = spi::connect(|| {
         all.into_iter().filter_map(|part| last_of(&queue, part).map(|last| (part, last))).collect()
@@ -74,11 +75,30 @@ pub fn each(oid: Oid, states: &[&'static str], condition: &Condition, work: Work
 }
 
 /// Plans the condition's statement.
-fn check(queue: &Queue, part: Part, condition: &Condition) {
-    role::as_role(queue.owner, || {
-        let _order = role::Planner::by_index();
-        queue.plan(statements::take_where(queue, part, &condition.0), &[pg_sys::INT8OID; 3]);
-    });
+fn check(queue: &Queue, part: Part, condition: &Condition) -> Result<(), Error> {
+    let plan = || {
+        role::as_role(queue.owner, || {
+            let _order = role::Planner::by_index();
+            queue.plan(statements::take_where(queue, part, &condition.0), &[pg_sys::INT8OID; 3]);
+        });
+    };
+    failure::in_subtransaction(plan).map_err(refused)
+}
+
+fn refused(failure: Failure) -> Error {
+    const DATATYPE_MISMATCH: &str = "42804";
+    // Postgres speaks of an AND that the user has not written.
+    if failure.sqlstate == DATATYPE_MISMATCH
+        && let Some((_, found)) = failure.message.split_once("must be type boolean, not type ")
+    {
+        return Error::NotBoolean(found.into());
+    }
+    Error::BadExpression {
+        what: "condition".into(),
+        cause: failure.message,
+        sqlstate: failure.code,
+        hint: None,
+    }
 }
 
 /// Hands over the ids of ready jobs for which the condition is true though somebody else has them, after all

@@ -181,13 +181,31 @@ pub fn find(id: Option<i32>, tables: &[Oid]) -> Result<Found, Error> {
             check_rights(source, rows.get(0, 5).unwrap_or(Oid::INVALID), role)?;
             Ok(Found { queue: row(1), topic: rows.get(0, 6), role, source, spec })
         }
-        _ => Err(not_attached()),
+        _ => Err(not_attached(id, tables)),
     }
 }
 
-/// A trigger was put by hand on a table that is not attached, or to something else.
-pub fn not_attached() -> Error {
-    Error::TriggerUse("this trigger's table is not attached to a queue".into())
+/// A trigger without its attachment: what came of an incomplete restore, or was put there by hand. `tables`: the
+/// one that fires it and those it is a partition of. Must be called inside `spi::connect`.
+pub fn not_attached(id: Option<i32>, tables: &[Oid]) -> Error {
+    const TRIGGERS: &str = "
+        SELECT quote_ident(tgname), tgrelid FROM pg_trigger
+        WHERE tgrelid = ANY ($1) AND tgparentid = 0
+          AND tgfoid IN ('queue.enqueue_attached()'::regprocedure, 'queue.publish_attached()'::regprocedure)
+          AND tgargs = convert_to($2, 'UTF8') || decode('00', 'hex')
+        ORDER BY 1";
+    let args = [spi::arg(tables.to_vec()), spi::arg(id.map(|id| id.to_string()))];
+    let rows = role::pinned(|| spi::run(TRIGGERS, &[pg_sys::OIDARRAYOID, pg_sys::TEXTOID], &args));
+    let drop = |row| {
+        Some(format!(
+            "DROP TRIGGER {} ON {};",
+            rows.get::<String>(row, 1)?,
+            catalog::qualified_name(rows.get(row, 2)?)
+        ))
+    };
+    let bearer = (!rows.is_empty()).then(|| rows.get::<Oid>(0, 2)).flatten().or(tables.first().copied());
+    let table = bearer.and_then(catalog::relation_name).unwrap_or_default();
+    Error::UnknownAttachment { table, remedy: (0..rows.len()).filter_map(drop).collect::<Vec<_>>().join(" ") }
 }
 
 /// `queue.detach`

@@ -72,8 +72,9 @@ fn fire_hand_written(call: &Call) -> SqlResult<Datum> {
 fn fire_attached(call: &Call) -> SqlResult<Datum> {
     fire(call, |firing| {
         let id = firing.arguments().first().and_then(|id| id.parse::<i32>().ok());
-        let found = super::attach::find(id, &catalog::with_ancestors(firing.table()))?;
-        let queue = found.queue.ok_or_else(super::attach::not_attached)?;
+        let tables = catalog::with_ancestors(firing.table());
+        let found = super::attach::find(id, &tables)?;
+        let queue = found.queue.ok_or_else(|| super::attach::not_attached(id, &tables))?;
         Ok(Wanted { queue, role: Some(found.role), named_as: found.source, spec: found.spec })
     })
 }

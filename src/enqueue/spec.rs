@@ -107,7 +107,10 @@ pub fn events(list: &str) -> Result<Vec<&'static str>, Malformed> {
             "update" => "update",
             "delete" => "delete",
             other => {
-                return Err(malformed("events", format!("\"{other}\" is not insert, update or delete")));
+                return Err(malformed(
+                    "events",
+                    format!("\"{other}\" is not any of insert, update, delete, with commas"),
+                ));
             }
         };
         if !found.contains(&event) {

@@ -182,13 +182,22 @@ pub fn default_payload(named_as: Oid, shape: &Shape) -> String {
 pub fn check(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<(), Error> {
     wanted.spec.check_key().map_err(super::fire::bad_option)?;
     check_expressions(&wanted.spec, shape, &|target| require_settable(queue, target))?;
-    attempt("the queue's columns", &statement(queue, wanted, shape)?, shape)
+    attempt(COLUMNS, &statement(queue, wanted, shape)?, shape)
 }
+
+const COLUMNS: &str = "the queue's columns";
+const AMBIGUOUS_COLUMN: &str = "42702";
+const DATATYPE_MISMATCH: &str = "42804";
 
 /// Can it be planned?
 pub fn attempt(what: &str, sql: &str, shape: &Shape) -> Result<(), Error> {
     failure::in_subtransaction(|| drop(Plan::prepare(sql, &shape.parameter_types()))).map_err(|failure| {
-        Error::BadExpression { what: what.into(), cause: failure.message, sqlstate: failure.code }
+        let hint = match failure.sqlstate.as_str() {
+            AMBIGUOUS_COLUMN => Some("Write new.column or old.column."),
+            DATATYPE_MISMATCH if what == COLUMNS => Some("Cast it, as in (new.column)::integer."),
+            _ => None,
+        };
+        Error::BadExpression { what: what.into(), cause: failure.message, sqlstate: failure.code, hint }
     })
 }
 
@@ -221,7 +230,12 @@ pub fn check_expressions(
     for (what, expression, boolean) in expressions {
         let parsed =
             failure::in_subtransaction(|| parse::is_one_expression(expression)).map_err(|failure| {
-                Error::BadExpression { what: what.clone(), cause: failure.message, sqlstate: failure.code }
+                Error::BadExpression {
+                    what: what.clone(),
+                    cause: failure.message,
+                    sqlstate: failure.code,
+                    hint: None,
+                }
             })?;
         if !parsed {
             return Err(Error::NotOneExpression(what));

@@ -86,6 +86,16 @@ pub fn is_marked(queue: Oid, key: &str) -> bool {
     !as_extension(|| spi::run_kept(MARKED, &types, &args)).is_empty()
 }
 
+/// The same, for people: which job it was, and until when.
+pub fn marked_until(queue: Oid, key: &str) -> Option<(i64, String)> {
+    const MARKED: &str =
+        "SELECT id, done_until::text FROM queue.done_keys WHERE queue = $1 AND key = $2 AND done_until > $3";
+    let types = [REGCLASSOID, TEXTOID, TIMESTAMPTZOID];
+    let args = [queue_arg(queue), arg(key), time::to_arg(Some(time::now()))];
+    let rows = as_extension(|| spi::run_kept(MARKED, &types, &args));
+    (!rows.is_empty()).then(|| Some((rows.get(0, 1)?, rows.get(0, 2)?))).flatten()
+}
+
 /// Accepts no job with this key until then.
 pub fn mark(queue: Oid, key: &str, id: i64, until: Micros) {
     const MARK: &str = "

@@ -200,9 +200,18 @@ fn judge(queue: &Queue, row: &Keyed, entry: &Entry, locked: bool) -> Result<Verd
     Ok(Verdict::Stays)
 }
 
+fn literal(text: &str) -> String {
+    pgrx::spi::quote_literal(text)
+}
+
 /// The new job is not needed, or not wanted.
 fn stands_for(queue: &Queue, row: &Keyed, former: i64) -> Result<Verdict, Error> {
     if row.mode() == OnConflict::Error {
+        if let Some((id, until)) = entry::marked_until(queue.oid, &row.key) {
+            let call = format!("queue.forget_key({}, {})", literal(&queue.table), literal(&row.key));
+            let (queue, key) = (queue.name.clone(), row.key.clone());
+            return Err(Error::KeyDone { queue, key, id, until, call });
+        }
         return Err(Error::KeyTaken { queue: queue.name.clone(), key: row.key.clone(), id: former });
     }
     twin::remove(queue, row);

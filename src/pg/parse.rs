@@ -12,6 +12,27 @@ pub fn is_one_create_table(sql: &str) -> bool {
     unsafe { !node.is_null() && (*node).type_ == pg_sys::NodeTag::T_CreateStmt }
 }
 
+/// The columns that a CREATE TABLE defines, in their order.
+pub fn columns_of_create(sql: &str) -> Vec<String> {
+    let node = only_statement(sql);
+    // SAFETY: null or a parsed node; the elements of a CREATE TABLE are nodes, of which ColumnDef has a name.
+    unsafe {
+        if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_CreateStmt {
+            return Vec::new();
+        }
+        let list = (*node.cast::<pg_sys::CreateStmt>()).tableElts;
+        let count = if list.is_null() { 0 } else { (*list).length as usize };
+        (0..count)
+            .map(|i| (*(*list).elements.add(i)).ptr_value.cast::<pg_sys::Node>())
+            .filter(|element| (**element).type_ == pg_sys::NodeTag::T_ColumnDef)
+            .map(|element| {
+                let name = (*element.cast::<pg_sys::ColumnDef>()).colname;
+                std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+            })
+            .collect()
+    }
+}
+
 /// Is the text one SQL expression, and nothing more? Raises the parser's own error if it is not SQL.
 /// Parsed as it stands, without parentheses around it, which a text could close.
 pub fn is_one_expression(text: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{HEADER, STATES, indexes, quoted};
 use crate::error::{Error, SqlResult};
-use crate::pg::{Oid, catalog, parse, role, spi};
+use crate::pg::{Oid, catalog, failure, parse, role, spi};
 
 pub fn creation_schema() -> Result<String, Error> {
     spi::run("SELECT pg_catalog.current_schema()::pg_catalog.text", &[], &[])
@@ -46,7 +46,7 @@ pub fn create(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oid>
             Error::out_of_range("columns must be a list of column definitions and nothing else").into()
         );
     }
-    spi::run(&create, &[], &[]);
+    make(&create)?;
     let oid = catalog::relation_by_name(&table);
     role::pinned(|| {
         for state in STATES {
@@ -56,6 +56,35 @@ pub fn create(schema: &str, name: &str, columns: Option<&str>) -> SqlResult<Oid>
         comment(&table);
     });
     Ok(oid)
+}
+
+/// Says more than Postgres could where somebody's own columns do not fit a queue.
+fn make(create: &str) -> Result<(), Error> {
+    let twice = parse::columns_of_create(create)
+        .into_iter()
+        .skip(HEADER.len())
+        .find(|column| HEADER.contains(&column.as_str()));
+    match twice {
+        Some(column) => Err(Error::ColumnOfEveryQueue(column)),
+        None if !mentions_unique(create) => {
+            spi::run(create, &[], &[]);
+            Ok(())
+        }
+        None => failure::in_subtransaction(|| drop(spi::run(create, &[], &[]))).or_else(|failure| {
+            if failure.sqlstate == NOT_SUPPORTED {
+                Err(Error::UniqueColumn(failure))
+            } else {
+                failure.raise()
+            }
+        }),
+    }
+}
+
+const NOT_SUPPORTED: &str = "0A000";
+
+fn mentions_unique(create: &str) -> bool {
+    let create = create.to_ascii_lowercase();
+    create.contains("unique") || create.contains("primary")
 }
 
 /// So that plain SQL lowers the floor and wakes the workers.

@@ -111,6 +111,10 @@ fn resync_source(call: &Call) -> SqlResult<Datum> {
     })
 }
 
+fn counted(number: i64, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
+}
+
 fn name(relation: Oid) -> String {
     catalog::relation_name(relation).unwrap_or_else(|| relation.to_string())
 }
@@ -212,8 +216,10 @@ impl Resync {
     fn progress(&self) -> String {
         let State { rows_total, rows_done, enqueued, leaf, .. } = &self.state;
         match rows_total {
-            Some(total) if leaf.is_some() => format!("{rows_done} of about {total} rows, {enqueued} jobs"),
-            _ => format!("{rows_done} rows, {enqueued} jobs"),
+            Some(total) if leaf.is_some() => {
+                format!("{rows_done} of about {}, {}", counted(*total, "row"), counted(*enqueued, "job"))
+            }
+            _ => format!("{}, {}", counted(*rows_done, "row"), counted(*enqueued, "job")),
         }
     }
 }

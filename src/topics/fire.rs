@@ -83,8 +83,9 @@ fn compiled(firing: &Firing) -> Result<Rc<Compiled>, Error> {
 /// Must be called inside `spi::connect`.
 fn compile(firing: &Firing) -> Result<Compiled, Error> {
     let id = firing.arguments().first().and_then(|id| id.parse::<i32>().ok());
-    let found = find(id, &catalog::with_ancestors(firing.table()))?;
-    let topic = found.topic.ok_or_else(not_attached)?;
+    let tables = catalog::with_ancestors(firing.table());
+    let found = find(id, &tables)?;
+    let topic = found.topic.ok_or_else(|| not_attached(id, &tables))?;
     let wanted = Wanted { topic, role: found.role, named_as: found.source, spec: found.spec };
     let form = if firing.for_each_row() { Form::Row } else { Form::Tables };
     let shape = Shape { event: firing.event(), form, table: firing.table() };

@@ -32,7 +32,8 @@ SELECT * FROM tries(
     $$'orders', 'q', condition => 'new.nosuch > 0'$$, $$'orders', 'q', condition => 'new.total'$$, $$'orders', 'q', condition => 'new.total >'$$,
     $$'orders', 'q', condition => ''$$, $$'orders', 'q', condition => 'orders.total > 0'$$,
     $$'orders', 'q', condition => 'my_function(new.id)'$$,
-    $$'orders', 'q', key => 'new.nosuch'$$, $$'orders', 'q', key => 'new.id; SELECT 1'$$, $$'orders', 'q', key => ''$$);
+    $$'orders', 'q', key => 'new.nosuch'$$, $$'orders', 'q', key => 'new.id; SELECT 1'$$, $$'orders', 'q', key => ''$$,
+    $$'orders', 'q', key => 'id'$$);
 -- priority, delay, columns.
 SELECT * FROM tries(
     $$'orders', 'q', priority => 10$$, $$'orders', 'q', priority => -1$$, $$'orders', 'q', delay => '-1 s'$$,
@@ -76,6 +77,15 @@ SELECT * FROM test.fails('INSERT INTO orders VALUES (2)');
 DROP TRIGGER wrong ON orders;
 SELECT * FROM test.fails('SELECT queue.enqueue_attached()');
 SELECT count(*) FROM orders;
+-- What an incomplete restore leaves: a trigger without its attachment.
+CREATE TABLE restored (id int) PARTITION BY LIST (id);
+CREATE TABLE restored_1 PARTITION OF restored FOR VALUES IN (1);
+SELECT queue.attach('restored', 'q', 'insert', set => '{"n": "new.id"}');
+SELECT id AS lost FROM queue.attachments WHERE source = 'restored'::regclass \gset
+DELETE FROM queue.attachments WHERE id = :lost;
+SELECT sqlstate, message, replace(hint, :'lost', 'N') FROM test.fails('INSERT INTO restored VALUES (1)');
+SELECT sqlstate, message, replace(hint, :'lost', 'N') FROM test.fails('INSERT INTO restored_1 VALUES (1)');
+DROP TABLE restored;
 -- A trigger of another attachment's number, copied to a table of somebody else.
 SELECT queue.attach('orders', 'q', 'insert', set => '{"n": "new.id"}');
 SELECT id AS attachment FROM queue.attachments WHERE source = 'orders'::regclass \gset

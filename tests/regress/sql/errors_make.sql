@@ -49,7 +49,8 @@ SELECT * FROM test.tries(
     $$SELECT queue.create_queue('n', 'a int CHECK (b > 0)')$$,
     $$SELECT queue.create_queue('n', 'xmin int')$$,
     $$SELECT queue.create_queue('n', 'a int PRIMARY KEY')$$,
-    $$SELECT queue.create_queue('n', 'a int UNIQUE')$$);
+    $$SELECT queue.create_queue('n', 'a int UNIQUE')$$, $$SELECT queue.create_queue('n', 'a int, UNIQUE (a)')$$,
+    $$SELECT queue.create_queue('n', 'a nosuchtype UNIQUE')$$, $$SELECT queue.create_queue('n', 'state text')$$);
 -- Options.
 SELECT t.* FROM (VALUES ('max_attempts => 0'), ('max_attempts => -1'), ('max_attempts => 10001'), ('max_attempts => NULL'),
     ('backoff => ''-1 s'''), ('backoff_factor => 0.5'), ('backoff_factor => -1'), ('backoff_factor => ''NaN'''), ('backoff_factor => ''Infinity'''),

@@ -27,7 +27,7 @@ SELECT queue.resubmit('q', :first);
 SELECT n FROM queue.dequeue_as(NULL::q);
 SELECT queue.ack('q', :first, 2);
 SELECT queue.enqueue('q', '{"n": 5}', key => 'a', once => '1 day') = :first AS refused;
-SELECT queue.enqueue('q', '{"n": 5}', key => 'a', once => '1 day', on_conflict => 'error');
+SELECT * FROM test.fails($$SELECT queue.enqueue('q', '{"n": 5}', key => 'a', once => '1 day', on_conflict => 'error')$$);
 SELECT count(*) FROM queue.enqueue_many('q', ARRAY['{}', '{}']::jsonb[], key => 'a', once => '1 day') id WHERE id = :first;
 INSERT INTO q (key, once, n) VALUES ('a', '1 day', 6);
 SELECT count(*) FROM q;
