@@ -48,7 +48,7 @@ COMMENT ON COLUMN queue.overview.target_workers IS 'Workers that load balancing 
 COMMENT ON COLUMN queue.overview.claim_path IS 'How the reader''s claims go: direct, or in SQL and why';
 COMMENT ON COLUMN queue.overview.last_safety_scan IS 'When the safety scan last looked through all below the floor; null: not since the start of the server';
 COMMENT ON COLUMN queue.overview.safety_found IS 'Claimable jobs that it met there since the start: rows of prepared transactions, of logical replication, of inserts with triggers disabled. Others would be an error of queue_ext';
-COMMENT ON COLUMN queue.overview.problem IS 'Why nothing runs, if nothing runs, or what of the table was broken, and how to mend it; null when all is well';
+COMMENT ON COLUMN queue.overview.problem IS 'Why nothing runs, if nothing runs, what of the table was broken, or which group an error row holds back, and how to mend it; null when all is well';
 
 CREATE FUNCTION queue.activity_rows(
     OUT pid integer, OUT queue regclass, OUT role regrole, OUT state text, OUT job_id bigint, OUT batch integer,

@@ -50,6 +50,7 @@ pub mod closing;
 pub mod gate;
 pub mod released;
 mod sort;
+pub mod stuck;
 mod sweep;
 
 use crate::claim::{self, Move, Taken};

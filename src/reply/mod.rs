@@ -158,11 +158,12 @@ fn not_ended(oid: Oid, id: i64, timeout: Micros) -> Error {
     }
 }
 
-/// Why nothing runs on the queue, as the overview says it.
+/// Why nothing runs on the queue, as the overview says it; but for groups that stand still: the job is perhaps in
+/// none of them.
 fn problem_of(oid: Oid) -> Option<String> {
     if processor::registered_role(oid).is_none() {
         return Some("it has no processor, so its jobs are for clients to dequeue".into());
     }
-    let row = failure::in_subtransaction(|| activity::overview_row(oid)).ok()??;
+    let row = failure::in_subtransaction(|| activity::overview_row(oid, false)).ok()??;
     row.last().copied().flatten().and_then(spi::text_of)
 }

@@ -4,6 +4,7 @@ use super::main_loop::STATE_NAMES;
 use super::shared::{DatabaseSlot, QueueSlot, Shared};
 use crate::claim::native;
 use crate::error::{Error, SqlResult};
+use crate::group::stuck;
 use crate::pg::entry::Call;
 use crate::pg::failure::{self, Failure};
 use crate::pg::spi::{self, Arg, Rows};
@@ -22,6 +23,10 @@ raw_function!(overview_rows, overview);
 raw_function!(activity_rows, activity);
 raw_function!(error_rows, errors);
 
+/// Places in `queue::STATES`.
+const READY: usize = 0;
+const BLOCKED: usize = 2;
+const FAILED: usize = 4;
 /// Counts up to here are exact.
 const EXACT_UP_TO: i64 = 10_000;
 
@@ -40,7 +45,7 @@ fn overview(call: &Call) -> SqlResult<Datum> {
     spi::connect(|| {
         for oid in visible_queues() {
             // One queue that cannot be read does not hide the others.
-            match unless_interrupted(failure::in_subtransaction(|| overview_row(oid))) {
+            match unless_interrupted(failure::in_subtransaction(|| overview_row(oid, true))) {
                 Ok(row) => row.into_iter().for_each(|row| sink.put(&row)),
                 Err(failure) => {
                     sink.put(&row_without_counts(oid, format!("cannot be read: {}", failure.message)))
@@ -67,8 +72,8 @@ fn row_without_counts(queue: Oid, problem: String) -> Vec<Arg> {
     row
 }
 
-/// `None`: no queue any more.
-pub fn overview_row(oid: Oid) -> Option<Vec<Arg>> {
+/// `None`: no queue any more. `groups`: a group that stands still is a problem, too, if there is no other.
+pub fn overview_row(oid: Oid, groups: bool) -> Option<Vec<Arg>> {
     // Nobody waits here for whoever has a table to himself, and hides the other queues meanwhile.
     let queue = match lock::try_for_reading(oid).then(|| queue::open(oid)) {
         Some(Err(Error::HeaderChanged { column, definition, .. })) => {
@@ -109,7 +114,10 @@ pub fn overview_row(oid: Oid) -> Option<Vec<Arg>> {
         spi::arg(slot.map(|s| s.safety.found.load(SeqCst) as i64)),
         spi::arg(match (&queue, counted) {
             (Some(queue), Some((counts, _))) => {
-                problem(queue, counts[0], processor.is_some(), registered, shared, database, slot)
+                // Only where there are jobs of both kinds; it names rows.
+                let look = groups && visible && counts[FAILED] > 0 && counts[READY] + counts[BLOCKED] > 0;
+                problem(queue, counts[READY], processor.is_some(), registered, shared, database, slot)
+                    .or_else(|| look.then(|| stuck::problem(queue)).flatten())
             }
             _ => Some("locked by another session: its jobs cannot be counted".into()),
         }),
