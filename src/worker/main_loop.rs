@@ -206,6 +206,7 @@ impl Member {
         for place in &queues {
             if self.shared.queues[*place].upkeep_wanted.swap(false, SeqCst) {
                 self.keep_up(*place);
+                self.slot.since.store(now(), SeqCst);
                 return true;
             }
         }
@@ -217,6 +218,7 @@ impl Member {
             if self.shared.join(self.slot, place, settings::max_workers()) {
                 self.next = place + 1;
                 self.take_turn(place);
+                self.slot.since.store(now(), SeqCst);
                 self.slot.state.store(IDLE, SeqCst);
                 self.slot.queue_place.store(0, SeqCst);
                 self.shared.queues[place].leave();

@@ -18,6 +18,7 @@ pub mod careful;
 pub mod configuration;
 pub mod control;
 pub mod ending;
+mod giving_way;
 pub mod launcher;
 pub mod looking;
 pub mod main_loop;

@@ -47,6 +47,8 @@ pub struct Scheduler {
     pub workers: Vec<Started>,
     /// Roles whose worker could not start, and when to try again.
     pub failed_roles: HashMap<u32, Micros>,
+    /// Roles that have work for one more worker, and since when.
+    pub wanting_since: HashMap<u32, Micros>,
     /// Ready jobs and finished jobs of each queue at the last look.
     loads: HashMap<u32, (i64, u64)>,
     pub polled: Micros,
@@ -85,6 +87,7 @@ impl Scheduler {
             queues: Vec::new(),
             workers: Vec::new(),
             failed_roles: HashMap::new(),
+            wanting_since: HashMap::new(),
             loads: HashMap::new(),
             polled: now(),
             ended: None,

@@ -178,12 +178,13 @@ impl Shared {
                 .is_some_and(|database| may_start(database) || self.workers().iter().any(is_idle))
     }
 
-    /// Roles, other than this one, that should have a worker and have none.
-    pub fn roles_without_worker(&self, database: u32, role: u32) -> usize {
+    /// Roles, other than this one, that should have a worker and have none; `with_work`: that have work for it.
+    pub fn roles_without_worker(&self, database: u32, role: u32, with_work: bool) -> usize {
         let mut roles: Vec<(u32, u32)> = self
             .used_queues()
             .iter()
             .filter(|queue| queue.is_served() && !queue.worker_failed.load(SeqCst))
+            .filter(|queue| !with_work || queue.has_work() || queue.upkeep_wanted.load(SeqCst))
             .map(|queue| (queue.database.load(SeqCst), queue.role.load(SeqCst)))
             .filter(|pair| *pair != (database, role) && pair.0 != 0 && pair.1 != 0)
             .collect();
@@ -221,19 +222,17 @@ impl Shared {
 
     /// Ends an idle worker that `is_other` picks, so that its place can be taken by work that waits.
     pub fn make_room(&self, is_other: impl Fn(&WorkerSlot) -> bool) {
-        self.retire_idle(is_other);
+        let is_idle =
+            |w: &&WorkerSlot| w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && is_other(w);
+        if let Some(worker) = self.workers().iter().find(is_idle) {
+            worker.retire();
+        }
         self.short_until.store(now() + YIELD, SeqCst);
     }
 
-    /// Ends an idle worker that `is_other` picks; false if there is none.
-    pub fn retire_idle(&self, is_other: impl Fn(&WorkerSlot) -> bool) -> bool {
-        let is_idle =
-            |w: &&WorkerSlot| w.generation.load(SeqCst) != 0 && w.sleeping.load(SeqCst) && is_other(w);
-        let idle = self.workers().iter().find(is_idle);
-        if let Some(worker) = idle {
-            worker.retire.store(true, SeqCst);
-            worker.latch.wake();
-        }
-        idle.is_some()
+    /// Ends this idle worker for that.
+    pub fn give_way(&self, worker: &WorkerSlot) {
+        worker.retire();
+        self.short_until.store(now() + YIELD, SeqCst);
     }
 }

@@ -143,6 +143,7 @@ pub struct WorkerSlot {
     pub queue_place: AtomicU32,
     pub job: AtomicI64,
     pub batch: AtomicU32,
+    /// When it began what it does, or became idle.
     pub since: AtomicI64,
     pub done: AtomicU64,
     pub failed: AtomicU64,
@@ -367,6 +368,12 @@ impl WorkerSlot {
     pub fn release(&self) {
         self.clear();
         self.generation.store(0, SeqCst);
+    }
+
+    /// It ends as soon as it has nothing in hand.
+    pub fn retire(&self) {
+        self.retire.store(true, SeqCst);
+        self.latch.wake();
     }
 
     pub fn is_idle(&self) -> bool {

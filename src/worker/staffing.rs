@@ -1,7 +1,6 @@
-//! How many workers each role has: starting them, clearing away those that ended, making room.
+//! How many workers each role has: starting them, clearing away those that ended.
 
 use super::scheduler::Scheduler;
-use super::shared::WorkerSlot;
 use super::{SCHEDULER, WORKER};
 use crate::pg::bgworker::{self, Handle, Life, Start};
 use crate::pg::time::{Micros, now};
@@ -78,28 +77,24 @@ impl Scheduler {
         let mut short = false;
         for (role, Wanted { workers, urgent, deserted }) in wanted {
             let mut have = self.shared.workers_of_role(self.database, role);
+            let (had, in_need) = (have, self.is_in_need(role));
             // A place that was made for work elsewhere is not for a worker without any.
             let yields = !urgent && self.shared.short_until.load(SeqCst) > now();
+            // Then nobody else says when that is over.
+            short |= yields && have < workers && self.may_try(role);
             while have < workers && !yields && self.may_try(role) {
-                if !self.start_worker(role, self.limit(role, have, deserted)) {
-                    short |= have == 0 && self.make_room(role, urgent);
+                if !self.start_worker(role, self.limit(role, have, deserted, in_need)) {
+                    short |= match have {
+                        0 => self.make_room(role, urgent),
+                        // One after the other: whether a further one is of use is known when this one is at work.
+                        _ => in_need && have == had && self.take_over(role, deserted),
+                    };
                     break;
                 }
                 have += 1;
             }
         }
         short
-    }
-
-    /// How many workers there may be in all, if the role gets one more. Its first may have any place. A
-    /// further one leaves a place for each role that has none yet, and, unless a queue is without any,
-    /// for one that may come: jobs that never end must not keep others from having a worker at all.
-    fn limit(&self, role: u32, have: usize, deserted: bool) -> usize {
-        let kept = match have {
-            0 => 0,
-            _ => self.shared.roles_without_worker(self.database, role).max(usize::from(!deserted)),
-        };
-        settings::max_workers().saturating_sub(kept)
     }
 
     /// How many workers each role should have.
@@ -173,22 +168,6 @@ impl Scheduler {
                 worker.retire.store(true, SeqCst);
                 worker.latch.wake();
             }
-        }
-    }
-
-    /// A role without any worker finds all places taken: an idle worker of another one gives way. To a
-    /// resident without work only one that is not the last of its role. True: look again soon.
-    fn make_room(&self, role: u32, urgent: bool) -> bool {
-        let is_other =
-            |w: &WorkerSlot| w.role.load(SeqCst) != role || w.database.load(SeqCst) != self.database;
-        if urgent {
-            self.shared.make_room(is_other);
-            true
-        } else {
-            self.shared.retire_idle(|w| {
-                let (database, role) = (w.database.load(SeqCst), w.role.load(SeqCst));
-                is_other(w) && self.shared.workers_of_role(database, role) > 1
-            })
         }
     }
 }

@@ -41,6 +41,34 @@ fn endless_jobs_of_one_role_leave_a_worker_for_another() {
     until("ann's are done", || db.one::<i64>("SELECT count(*) FROM ann.q") == 0);
 }
 
+/// The roles that have workers.
+fn roles(db: &mut Client) -> Vec<String> {
+    db.all("SELECT DISTINCT usename::text FROM pg_stat_activity WHERE backend_type = 'queue_ext worker' ORDER BY 1")
+}
+
+#[test]
+fn idle_workers_of_other_roles_give_way_to_a_queue_that_may_have_more() {
+    let server = Server::start(&[("queue_ext.max_workers", "4"), ("queue_ext.poll_interval", "1s")]);
+    let mut db = server.app("shop");
+    let mut owners = ["ann", "bob", "cat", "dan"].map(|role| endless(&server, &mut db, role));
+    until("each has a worker, which takes all places", || roles(&mut db).len() == 4);
+    db.run("SELECT pg_advisory_lock(1)");
+    put(&mut owners[0], "ann.q", 1, 8);
+    until("ann has as many workers as she may", || running(&mut db, "ann.q") == 3);
+    // One place is left, and whoever has work gets it.
+    for (owner, queue) in owners.iter_mut().skip(1).zip(["bob.q", "cat.q", "dan.q"]) {
+        owner.run(&format!("SELECT queue.enqueue('{queue}', '{{\"n\": 0}}')"));
+    }
+    let others = |db: &mut Client| running(db, "bob.q") + running(db, "cat.q") + running(db, "dan.q");
+    until("one of the others is at work", || others(&mut db) == 1);
+    assert_eq!(running(&mut db, "ann.q"), 3);
+    db.run("SELECT pg_advisory_unlock(1)");
+    for queue in ["ann.q", "bob.q", "cat.q", "dan.q"] {
+        until("all is done", || db.one::<i64>(&format!("SELECT count(*) FROM {queue}")) == 0);
+    }
+    until("each has a worker again", || roles(&mut db).len() == 4);
+}
+
 #[test]
 fn who_waits_for_the_endless_jobs_of_others_says_so() {
     let server = Server::start(NO_POLL);
