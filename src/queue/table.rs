@@ -70,7 +70,7 @@ fn make(create: &str) -> Result<(), Error> {
             spi::run(create, &[], &[]);
             Ok(())
         }
-        None => failure::in_subtransaction(|| drop(spi::run(create, &[], &[]))).or_else(|failure| {
+        None => failure::in_subtransaction(|| spi::run(create, &[], &[])).map(|_| ()).or_else(|failure| {
             if failure.sqlstate == NOT_SUPPORTED {
                 Err(Error::UniqueColumn(failure))
             } else {
