@@ -5,7 +5,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
 use serde::Serialize;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
 
 /// After lock_timeout.
@@ -146,7 +148,7 @@ pub fn latest_matching(caught: &CaughtError) -> Option<NonNull<pg_sys::ErrorData
 /// Null or NUL-terminated.
 unsafe fn text(chars: *const std::ffi::c_char) -> Option<String> {
     // SAFETY: by the contract above.
-    unsafe { (!chars.is_null()).then(|| std::ffi::CStr::from_ptr(chars).to_string_lossy().into_owned()) }
+    unsafe { (!chars.is_null()).then(|| CStr::from_ptr(chars).to_string_lossy().into_owned()) }
 }
 
 /// Called by Postgres for the error being built, after the callbacks of inner functions have added
@@ -165,12 +167,40 @@ unsafe extern "C-unwind" fn remember(arg: *mut std::ffi::c_void) {
         let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
         let data = pg_sys::CopyErrorData();
         pg_sys::MemoryContextSwitchTo(before);
+        // Not copied by Postgres, as its own are constants; those of errors raised in Rust are not.
+        (*data).filename = lasting((*data).filename);
+        (*data).funcname = lasting((*data).funcname);
         if (*data).elevel >= PgLogLevel::ERROR as i32 {
             replace_latest(data);
         } else {
             pg_sys::FreeErrorData(data);
         }
     }
+}
+
+thread_local! {
+    /// Names of places in the source: there are only so many.
+    static NAMES: RefCell<HashSet<&'static CStr>> = RefCell::default();
+}
+
+/// The same text, where it stays as long as the process.
+///
+/// # Safety
+/// Null or NUL-terminated.
+unsafe fn lasting(name: *const std::ffi::c_char) -> *const std::ffi::c_char {
+    if name.is_null() {
+        return name;
+    }
+    // SAFETY: by the contract above.
+    let name = unsafe { CStr::from_ptr(name) };
+    NAMES.with_borrow_mut(|names| match names.get(name) {
+        Some(known) => known.as_ptr(),
+        None => {
+            let kept: &'static CStr = Box::leak(CString::from(name).into_boxed_c_str());
+            names.insert(kept);
+            kept.as_ptr()
+        }
+    })
 }
 
 /// Is this record the first of ours on the stack of callbacks?
