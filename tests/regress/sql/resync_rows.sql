@@ -174,3 +174,11 @@ SELECT queue.attach('heap', 'q');
 CALL queue.resync('heap', 'q');
 SELECT count(*) FROM queue.resyncs;
 SELECT queue.drop_queue('q', force => true);
+-- One of a thing.
+CREATE TABLE single AS SELECT 1 AS id;
+SELECT queue.create_queue('q');
+SELECT queue.attach('single', 'q', set => '{"payload.id": "new.id"}');
+SET client_min_messages = notice;
+CALL queue.resync('single', 'q');
+RESET client_min_messages;
+SELECT queue.drop_queue('q', force => true);
