@@ -7,7 +7,7 @@ help:
 	@echo 'make demo          install, then the main job, live, on a private server with pgbench as the application'
 	@echo 'make test          install, then every test, each on a private server'
 	@echo 'make installcheck  the regression tests against a running server (PGHOST, PGPORT, ...)'
-	@echo 'make bench         install, then ratios beside a hand-written queue (about 7 minutes)'
+	@echo 'make bench         install, then ratios beside a hand-written queue (about a quarter of an hour)'
 	@echo 'make bench-long    install, then ten minutes at 2,000 jobs a second, with a snapshot held open all the time'
 	@echo 'make lint          formatting and clippy'
 	@echo 'make clean         remove what was built'
