@@ -1,5 +1,6 @@
 //! Questions to the catalogs that are asked on hot paths or need no SQL.
 
+use super::lookup::in_row;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::CStr;
 
@@ -179,17 +180,9 @@ pub fn is_temporary(relation: Oid) -> bool {
 
 /// The role that owns a relation, if it exists.
 pub fn owner_of(relation: Oid) -> Oid {
-    // SAFETY: a syscache lookup; the tuple is released after its fixed-width columns were read.
-    unsafe {
-        let tuple =
-            pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, pg_sys::Datum::from(relation));
-        if tuple.is_null() {
-            return Oid::INVALID;
-        }
-        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
-        pg_sys::ReleaseSysCache(tuple);
-        owner
-    }
+    let owner = |form: &pg_sys::FormData_pg_class| form.relowner;
+    // SAFETY: the cache of pg_class.
+    unsafe { in_row(pg_sys::SysCacheIdentifier::RELOID, relation, owner) }.unwrap_or(Oid::INVALID)
 }
 
 /// A type's name, for messages.
@@ -346,19 +339,9 @@ pub fn may_execute(function: Oid) -> bool {
 
 /// The role that owns a database.
 pub fn database_owner(database: Oid) -> Option<Oid> {
-    // SAFETY: a syscache lookup; the tuple is released after its fixed-width columns were read.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::DATABASEOID as i32,
-            pg_sys::Datum::from(database),
-        );
-        if tuple.is_null() {
-            return None;
-        }
-        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>()).datdba;
-        pg_sys::ReleaseSysCache(tuple);
-        Some(owner)
-    }
+    let owner = |form: &pg_sys::FormData_pg_database| form.datdba;
+    // SAFETY: the cache of pg_database.
+    unsafe { in_row(pg_sys::SysCacheIdentifier::DATABASEOID, database, owner) }
 }
 
 /// How many blocks a table has.

@@ -3,28 +3,24 @@
 use pgrx::pg_sys::{self, Datum, Oid, SysCacheIdentifier};
 use std::ffi::CStr;
 
-/// A row of a catalog: its columns of fixed width, in a struct of Postgres' own. Given back when dropped.
-struct Found<T>(pg_sys::HeapTuple, std::marker::PhantomData<T>);
-
-impl<T> Found<T> {
-    /// # Safety
-    /// The cache has one key, an oid, and is of the catalog whose rows `T` describes.
-    unsafe fn by_oid(cache: SysCacheIdentifier::Type, oid: Oid) -> Option<Found<T>> {
-        // SAFETY: by the contract above; null if there is no such row.
-        let row = unsafe { pg_sys::SearchSysCache1(cache as i32, Datum::from(oid)) };
-        (!row.is_null()).then_some(Found(row, std::marker::PhantomData))
-    }
-
-    fn form(&self) -> &T {
-        // SAFETY: by the contract of `by_oid`; the row stays where it is until it is given back.
-        unsafe { &*pg_sys::GETSTRUCT(self.0).cast::<T>() }
-    }
-}
-
-impl<T> Drop for Found<T> {
-    fn drop(&mut self) {
-        // SAFETY: found by `by_oid`, and given back once.
-        unsafe { pg_sys::ReleaseSysCache(self.0) };
+/// What `read` finds in a row of a catalog: in its columns of fixed width, a struct of Postgres' own. It raises nothing.
+///
+/// # Safety
+/// The cache has one key, an oid, and is of the catalog whose rows `T` describes.
+pub(super) unsafe fn in_row<T, R>(
+    cache: SysCacheIdentifier::Type,
+    oid: Oid,
+    read: impl FnOnce(&T) -> R,
+) -> Option<R> {
+    // SAFETY: by the contract above; null if there is no such row. It stays where it is until it is given back.
+    unsafe {
+        let row = pg_sys::SearchSysCache1(cache as i32, Datum::from(oid));
+        if row.is_null() {
+            return None;
+        }
+        let found = read(&*pg_sys::GETSTRUCT(row).cast::<T>());
+        pg_sys::ReleaseSysCache(row);
+        Some(found)
     }
 }
 
@@ -36,14 +32,16 @@ pub fn array_type_of(type_oid: Oid) -> Oid {
 
 /// The name of a type whose values come out of JSON by its input alone: a base type, but no array and no JSON.
 pub fn base_type_name(type_oid: Oid) -> Option<String> {
+    let is_wanted = |form: &pg_sys::FormData_pg_type| {
+        let is_base = form.typtype as u8 == pg_sys::TYPTYPE_BASE;
+        let is_array = form.typcategory as u8 == pg_sys::TYPCATEGORY_ARRAY;
+        // SAFETY: a name is NUL-terminated.
+        let name = unsafe { CStr::from_ptr(form.typname.data.as_ptr()) };
+        is_base && !is_array && name != c"json" && name != c"jsonb"
+    };
     // SAFETY: the cache of pg_type.
-    let found = unsafe { Found::<pg_sys::FormData_pg_type>::by_oid(SysCacheIdentifier::TYPEOID, type_oid) }?;
-    let form = found.form();
-    let is_base = form.typtype as u8 == pg_sys::TYPTYPE_BASE;
-    let is_array = form.typcategory as u8 == pg_sys::TYPCATEGORY_ARRAY;
-    // SAFETY: a name is NUL-terminated.
-    let name = unsafe { CStr::from_ptr(form.typname.data.as_ptr()) };
-    (is_base && !is_array && name != c"json" && name != c"jsonb").then(|| super::catalog::type_name(type_oid))
+    let is_wanted = unsafe { in_row(SysCacheIdentifier::TYPEOID, type_oid, is_wanted) };
+    (is_wanted == Some(true)).then(|| super::catalog::type_name(type_oid))
 }
 
 /// The sequence behind an identity column.
