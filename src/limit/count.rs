@@ -98,8 +98,7 @@ impl Limit<'_> {
     /// How many may start now, besides what this transaction has taken.
     pub fn free(&self) -> i64 {
         // First the locks: see the header of the module above.
-        let others: i64 = lock::others_with(self.one())
-            + (0..SIZES).map(|power| lock::others_with(self.size(power)) << power).sum::<i64>();
+        let others = lock::others_with(self.one()) + others(&|power| self.size(power));
         let mine = i64::from(lock::is_counted(self.one()));
         let left = self.most - others - mine - self.unseen;
         if left <= 0 { left } else { left - self.leased(left) }
@@ -155,19 +154,30 @@ impl Limit<'_> {
     /// Holds locks that stand for so many leases more.
     fn hold_for(&self, more: i64) -> Option<Vec<u64>> {
         let leased = LEASED.with_borrow(|leased| leased.get(&self.number()).copied().unwrap_or(0)) + more;
-        let held: Vec<bool> = (0..SIZES).map(|power| lock::is_counted(self.size(power))).collect();
-        let wanted = powers(leased, &held);
-        let mut locks = Vec::new();
-        for power in wanted {
-            if !add(self.size(power)) {
-                locks.into_iter().for_each(lock::count_me_not);
-                return None;
-            }
-            locks.push(self.size(power));
-        }
+        let taken = hold(leased, &|power| self.size(power))?;
         LEASED.with_borrow_mut(|all| all.insert(self.number(), leased));
-        Some(locks)
+        Some(taken.into_iter().map(|power| self.size(power)).collect())
     }
+}
+
+/// What the locks of others stand for; `size`: the lock for a power of two.
+pub fn others(size: &dyn Fn(u32) -> u64) -> i64 {
+    (0..SIZES).map(|power| lock::others_with(size(power)) << power).sum()
+}
+
+/// Holds locks that stand, with those held already, for so many at least. Returns which it took; `None`, and none
+/// is taken, if that cannot be had.
+pub fn hold(wanted: i64, size: &dyn Fn(u32) -> u64) -> Option<Vec<u32>> {
+    let held: Vec<bool> = (0..SIZES).map(|power| lock::is_counted(size(power))).collect();
+    let mut taken = Vec::new();
+    for power in powers(wanted, &held) {
+        if !add(size(power)) {
+            taken.into_iter().for_each(|power| lock::count_me_not(size(power)));
+            return None;
+        }
+        taken.push(power);
+    }
+    Some(taken)
 }
 
 /// Holds one lock more, if that can be had.
@@ -180,7 +190,7 @@ pub fn add(number: u64) -> bool {
 }
 
 /// The powers of two that are to be added to those held, to be so many at least.
-pub fn powers(wanted: i64, held: &[bool]) -> Vec<u32> {
+fn powers(wanted: i64, held: &[bool]) -> Vec<u32> {
     let place = |power: &u32| *power as usize;
     let sum: i64 = (0..held.len() as u32).filter(|power| held[place(power)]).map(|power| 1 << power).sum();
     let missing = wanted - sum;

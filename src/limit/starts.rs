@@ -6,7 +6,7 @@
 //! epoch of the stamp in their numbers: a transaction that stays open for long is not counted for longer
 //! than its starts are.
 
-use super::count::{SIZES, add, number, powers};
+use super::count::{SIZES, add, hold, number, others};
 use super::window::{Rate, Starts};
 use crate::group::released;
 use crate::pg::spi::{self, Arg, arg};
@@ -92,7 +92,7 @@ fn open(queue: Oid, of: Of, rate: &Rate, now: Micros) -> i64 {
         if lock::others_with(any(number)) == 0 {
             return 0;
         }
-        (0..SIZES).map(|power| lock::others_with(size(number, power)) << power).sum::<i64>()
+        others(&|power| size(number, power))
     };
     rate.epochs(now).map(with).sum()
 }
@@ -158,7 +158,7 @@ pub fn reserve(queue: Oid, rate: &Rate, stamp: Micros, wanted: &[(Of, i64)]) -> 
         if granted <= 0 {
             return none;
         }
-        match hold(number, granted) {
+        match hold_for(number, granted) {
             Some(powers) => Room { granted, powers, ..none },
             None => none,
         }
@@ -167,20 +167,12 @@ pub fn reserve(queue: Oid, rate: &Rate, stamp: Micros, wanted: &[(Of, i64)]) -> 
 }
 
 /// Holds locks that stand for so many more.
-fn hold(number: u64, more: i64) -> Option<Vec<u32>> {
+fn hold_for(number: u64, more: i64) -> Option<Vec<u32>> {
     if !lock::is_counted(any(number)) && !add(any(number)) {
         return None;
     }
     let open = OPEN.with_borrow(|open| open.get(&number).copied().unwrap_or(0)) + more;
-    let held: Vec<bool> = (0..SIZES).map(|power| lock::is_counted(size(number, power))).collect();
-    let mut taken = Vec::new();
-    for power in powers(open, &held) {
-        if !add(size(number, power)) {
-            taken.into_iter().for_each(|power| lock::count_me_not(size(number, power)));
-            return None;
-        }
-        taken.push(power);
-    }
+    let taken = hold(open, &|power| size(number, power))?;
     OPEN.with_borrow_mut(|all| all.insert(number, open));
     Some(taken)
 }

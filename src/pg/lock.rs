@@ -86,13 +86,17 @@ fn tag_of(number: u64) -> pg_sys::LOCKTAG {
 /// Takes the lock with this number until the transaction ends, if nobody else has it, and if there is room
 /// for it. A rollback to a savepoint gives it back.
 pub fn try_number(number: u64) -> bool {
-    let (tag, mode) = (tag_of(number), pg_sys::ExclusiveLock as i32);
+    try_take(&tag_of(number), pg_sys::ExclusiveLock)
+}
+
+fn try_take(tag: &pg_sys::LOCKTAG, mode: u32) -> bool {
     // SAFETY: an ordinary lock of the transaction's, not waited for; a full table of locks is no error.
     let outcome = unsafe {
         #[cfg(not(feature = "pg18"))]
-        let got = pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut());
+        let got = pg_sys::LockAcquireExtended(tag, mode as i32, false, true, false, std::ptr::null_mut());
         #[cfg(feature = "pg18")]
-        let got = pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut(), false);
+        let got =
+            pg_sys::LockAcquireExtended(tag, mode as i32, false, true, false, std::ptr::null_mut(), false);
         got
     };
     outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
@@ -153,16 +157,7 @@ fn is_held(tag: &pg_sys::LOCKTAG, mode: u32) -> bool {
 /// Holds this number, as others may, until the transaction ends; false if there is no room for the lock. A
 /// rollback to a savepoint gives it back.
 pub fn count_me(number: u64) -> bool {
-    let (tag, mode) = (counted(number), pg_sys::ShareLock as i32);
-    // SAFETY: as in `try_number`.
-    let outcome = unsafe {
-        #[cfg(not(feature = "pg18"))]
-        let got = pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut());
-        #[cfg(feature = "pg18")]
-        let got = pg_sys::LockAcquireExtended(&tag, mode, false, true, false, std::ptr::null_mut(), false);
-        got
-    };
-    outcome != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    try_take(&counted(number), pg_sys::ShareLock)
 }
 
 /// Gives it back before. To be called once for each time it was taken, in the same subtransaction.
