@@ -77,11 +77,7 @@ impl PassedOver {
 
 /// Is there anything to do, as far as is known? Without shared memory nothing is known.
 pub fn is_due(queue: &Queue) -> bool {
-    place(queue).is_none_or(|slot| slot.next_due.load(SeqCst) <= time::now())
-}
-
-fn place(queue: &Queue) -> Option<&'static QueueSlot> {
-    Some(&shmem::get()?.queues[wake::place_of(queue.oid)?])
+    wake::slot_of(queue.oid).is_none_or(|slot| slot.next_due.load(SeqCst) <= time::now())
 }
 
 /// What a step did.
@@ -104,7 +100,7 @@ type Verdicts = BTreeMap<i64, Option<i64>>;
 
 /// Does a bounded step. Must be called inside `spi::connect`.
 pub fn step(queue: &Queue) -> Step {
-    let slot = place(queue);
+    let slot = wake::slot_of(queue.oid);
     // Taken before looking: what becomes due while we look lowers it again.
     if let Some(slot) = slot {
         slot.next_due.store(NEVER, SeqCst);

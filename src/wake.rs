@@ -10,7 +10,7 @@ mod ending;
 use crate::claim::floor::{self, Keys};
 use crate::pg::time::Micros;
 use crate::pg::{Oid, catalog, shmem, xact};
-use crate::worker::shared::NEVER;
+use crate::worker::shared::{NEVER, QueueSlot};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -192,6 +192,11 @@ pub fn place_of(queue: Oid) -> Option<usize> {
         places.insert(queue, place);
         Some(place)
     })
+}
+
+/// What is known of the queue in shared memory.
+pub fn slot_of(queue: Oid) -> Option<&'static QueueSlot> {
+    Some(&shmem::get()?.queues[place_of(queue)?])
 }
 
 fn note(queue: Oid, change: impl FnOnce(&mut Note)) {

@@ -4,6 +4,7 @@ use super::{notes, some_unfinished};
 use crate::pg::spi::{self, Arg};
 use crate::pg::{Oid, catalog, role, time, xact};
 use crate::queue::Queue;
+use crate::wake;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +23,7 @@ pub struct Looked {
 
 /// Looks at a bounded number of waiting jobs. Must be called inside `spi::connect`.
 pub fn look(queue: &Queue) -> Looked {
-    let (found, more) = match notes::slot(queue.oid) {
+    let (found, more) = match wake::slot_of(queue.oid) {
         Some(slot) if slot.waits.is_none() => return Looked::default(),
         // What it was told of may be later than what it sees: that is left for others.
         Some(_) if xact::sees_only_the_past() => return Looked::default(),
@@ -34,28 +35,28 @@ pub fn look(queue: &Queue) -> Looked {
 
 /// Some that should have been moved were locked by somebody.
 pub fn look_again(queue: Oid) {
-    if let Some(slot) = notes::slot(queue) {
+    if let Some(slot) = wake::slot_of(queue) {
         slot.waits.ask_for_all();
     }
 }
 
 /// Some could not be moved, and are passed over by this session for a while.
 pub fn leave_stuck(queue: Oid) {
-    if let Some(slot) = notes::slot(queue) {
+    if let Some(slot) = wake::slot_of(queue) {
         slot.waits.leave_stuck();
     }
 }
 
 /// This session passes over none: those that others have left are for it to try.
 pub fn try_stuck(queue: Oid) {
-    if let Some(slot) = notes::slot(queue).filter(|slot| slot.waits.take_stuck()) {
+    if let Some(slot) = wake::slot_of(queue).filter(|slot| slot.waits.take_stuck()) {
         slot.waits.ask_for_all();
     }
 }
 
 /// Those that wait for jobs that have ended, and the next part of all if all are to be looked at.
 fn as_told(queue: &Queue) -> (Vec<i64>, bool) {
-    let Some(slot) = notes::slot(queue.oid) else { return (Vec::new(), false) };
+    let Some(slot) = wake::slot_of(queue.oid) else { return (Vec::new(), false) };
     // Before anything is taken: an error from here on leaves all to be looked at.
     notes::looking(queue.oid);
     let ended = slot.waits.take();

@@ -34,11 +34,6 @@ thread_local! {
     static NOTES: RefCell<Notes> = const { RefCell::new(Notes { list: Vec::new(), ids: Vec::new() }) };
 }
 
-/// The queue's place in shared memory, if it has one.
-pub fn slot(queue: Oid) -> Option<&'static QueueSlot> {
-    Some(&shmem::get()?.queues[wake::place_of(queue)?])
-}
-
 fn note(queue: Oid, change: impl FnOnce(&mut Note, &mut Vec<(usize, i64)>)) {
     let Some(place) = wake::place_of(queue) else { return };
     wake::register();
@@ -76,7 +71,7 @@ pub fn ended(queue: Oid, jobs: impl Iterator<Item = i64>) {
     if jobs.peek().is_none() {
         return;
     }
-    let cared_for = slot(queue).is_some_and(|slot| !slot.waits.is_none());
+    let cared_for = wake::slot_of(queue).is_some_and(|slot| !slot.waits.is_none());
     note(queue, |note, ids| {
         note.ended = true;
         match cared_for {

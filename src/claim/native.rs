@@ -39,7 +39,7 @@ fn open_for(queue: &Queue, purpose: ready::Purpose) -> Option<Direct> {
     if xact::sees_only_the_past() || catalog::row_security_applies(queue.oid) {
         return None;
     }
-    let slot = &shmem::get()?.queues[wake::place_of(queue.oid)?];
+    let slot = wake::slot_of(queue.oid)?;
     if purpose == ready::Purpose::Taking {
         xact::require_writable(c"DELETE");
     }

@@ -87,16 +87,14 @@ pub fn note(queue: Oid) {
 
 /// A job was left where it is because of its group.
 pub fn pass(queue: Oid) {
-    if let (Some(shared), Some(place)) = (shmem::get(), wake::place_of(queue)) {
-        shared.queues[place].passed.fetch_add(1, SeqCst);
+    if let Some(slot) = wake::slot_of(queue) {
+        slot.passed.fetch_add(1, SeqCst);
     }
 }
 
 /// Was ever a job passed over, as far as is known?
 pub fn any_passed(queue: Oid) -> bool {
-    shmem::get()
-        .zip(wake::place_of(queue))
-        .is_some_and(|(shared, place)| shared.queues[place].passed.load(SeqCst) > 0)
+    wake::slot_of(queue).is_some_and(|slot| slot.passed.load(SeqCst) > 0)
 }
 
 /// Nothing need be done for the group when its jobs that this transaction has taken are done: there are no

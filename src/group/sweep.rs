@@ -8,7 +8,7 @@ use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, shmem, xact};
 use crate::queue::Queue;
 use crate::wake;
-use crate::worker::shared::{NEVER, QueueSlot};
+use crate::worker::shared::NEVER;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
@@ -36,8 +36,8 @@ thread_local! {
 
 /// When the next sweep is due.
 pub fn next_sweep(queue: Oid) -> Micros {
-    match shmem::get().zip(wake::place_of(queue)) {
-        Some((shared, place)) => shared.queues[place].next_sweep.load(SeqCst),
+    match wake::slot_of(queue) {
+        Some(slot) => slot.next_sweep.load(SeqCst),
         None => PASSES.with_borrow(|passes| passes.get(&queue).map_or(0, |pass| pass.next)),
     }
 }
@@ -62,7 +62,7 @@ impl Look {
 
     /// It has seen some, or none. Returns when a sweep is due now.
     pub fn end(self, any_blocked: bool) -> Micros {
-        let Some(slot) = slot_of(self.queue) else { return NEVER };
+        let Some(slot) = wake::slot_of(self.queue) else { return NEVER };
         if !any_blocked {
             set_next_sweep(self.queue, self.due, NEVER);
             if sorted_so_far(self.queue) != self.sorted {
@@ -77,19 +77,15 @@ impl Look {
     }
 }
 
-fn slot_of(queue: Oid) -> Option<&'static QueueSlot> {
-    Some(&shmem::get()?.queues[wake::place_of(queue)?])
-}
-
 fn sorted_so_far(queue: Oid) -> u64 {
-    slot_of(queue).map_or(0, |slot| slot.sorted.load(SeqCst))
+    wake::slot_of(queue).map_or(0, |slot| slot.sorted.load(SeqCst))
 }
 
 fn set_next_sweep(queue: Oid, before: Micros, next: Micros) {
-    match shmem::get().zip(wake::place_of(queue)) {
+    match wake::slot_of(queue) {
         // Unless somebody asked for one meanwhile.
-        Some((shared, place)) => {
-            let _ = shared.queues[place].next_sweep.compare_exchange(before, next, SeqCst, SeqCst);
+        Some(slot) => {
+            let _ = slot.next_sweep.compare_exchange(before, next, SeqCst, SeqCst);
         }
         None => PASSES.with_borrow_mut(|passes| passes.entry(queue).or_default().next = next),
     }

@@ -40,11 +40,10 @@ mod twin;
 pub mod wanted;
 
 use crate::error::Error;
-use crate::pg::{Oid, shmem, spi, time, xact};
+use crate::pg::{Oid, spi, time, xact};
 use crate::queue::Queue;
 use crate::queue::limits::OnConflict;
 use crate::wake;
-use crate::worker::shared::QueueSlot;
 pub use collect::{Collecting, collect};
 pub use ended::{Running, ended, popped, require_fresh_view};
 use entry::{Entry, Lock};
@@ -227,18 +226,14 @@ fn is_refused(queue: &Queue, key: &str, entry: &Entry) -> bool {
 
 /// Does a claim wait for this job to be let go?
 fn is_wanted(queue: &Queue, id: i64) -> bool {
-    slot_of(queue.oid).is_some_and(|slot| slot.wanted.has(id, time::now))
-}
-
-fn slot_of(queue: Oid) -> Option<&'static QueueSlot> {
-    Some(&shmem::get()?.queues[wake::place_of(queue)?])
+    wake::slot_of(queue.oid).is_some_and(|slot| slot.wanted.has(id, time::now))
 }
 
 /// A claim, or whoever was to move them, could not have these jobs because enqueuers hold them.
 pub fn want(queue: Oid, ids: impl IntoIterator<Item = i64>) {
     let mut ids = ids.into_iter().peekable();
     if ids.peek().is_some()
-        && let Some(slot) = slot_of(queue)
+        && let Some(slot) = wake::slot_of(queue)
     {
         let now = time::now();
         ids.for_each(|id| slot.wanted.note(id, now));
@@ -246,14 +241,14 @@ pub fn want(queue: Oid, ids: impl IntoIterator<Item = i64>) {
 }
 
 fn note_hold(queue: Oid) {
-    if let Some(slot) = slot_of(queue) {
+    if let Some(slot) = wake::slot_of(queue) {
         slot.wanted.hold(time::now());
     }
 }
 
 /// Was any job of the queue held lately, as far as is known? It may be held still.
 pub fn any_held(queue: Oid) -> bool {
-    slot_of(queue).is_some_and(|slot| slot.wanted.any_held(time::now))
+    wake::slot_of(queue).is_some_and(|slot| slot.wanted.any_held(time::now))
 }
 
 /// What a job's id is now, if it went into another.

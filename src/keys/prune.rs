@@ -4,7 +4,7 @@
 //! When it is to be done next is kept in shared memory: whoever computes a queue's due time anew, however often,
 //! does not put it off. Without shared memory each session minds it by itself.
 
-use super::{entry, queue_arg, slot_of};
+use super::{entry, queue_arg};
 use crate::error::{Error, SqlResult, required};
 use crate::pg::spi::{self, arg};
 use crate::pg::time::{self, Micros};
@@ -46,7 +46,7 @@ struct Kept(Option<(&'static AtomicI64, Micros)>);
 
 impl Kept {
     fn take(queue: Oid) -> Kept {
-        Kept(slot_of(queue).map(|slot| (&slot.next_prune, slot.next_prune.swap(NEVER, SeqCst))))
+        Kept(wake::slot_of(queue).map(|slot| (&slot.next_prune, slot.next_prune.swap(NEVER, SeqCst))))
     }
 
     fn time(&self) -> Option<Micros> {
@@ -70,7 +70,7 @@ impl Drop for Kept {
 
 /// When the queue is to be pruned next. Looks for itself only if nobody has since the server started.
 pub fn next_prune(queue: &Queue) -> Micros {
-    let Some(slot) = slot_of(queue.oid) else { return NEVER };
+    let Some(slot) = wake::slot_of(queue.oid) else { return NEVER };
     if slot.next_prune.load(SeqCst) == UNKNOWN {
         let kept = Kept::take(queue.oid);
         let (mark, has_entries) = first(queue);
@@ -82,7 +82,7 @@ pub fn next_prune(queue: &Queue) -> Micros {
 
 /// This transaction makes entries, which may be stale one day.
 pub fn made(queue: Oid) {
-    if let Some(slot) = slot_of(queue) {
+    if let Some(slot) = wake::slot_of(queue) {
         let at = time::now() + LONG_PAUSE;
         if slot.next_prune.load(SeqCst) > at {
             wake::prune(queue, at);

@@ -8,7 +8,7 @@
 use super::window;
 use super::{rate, starts};
 use crate::pg::time::{self, Micros};
-use crate::pg::{Oid, interrupt, latch, shmem};
+use crate::pg::{Oid, interrupt, latch};
 use crate::queue::Queue;
 use crate::wake;
 use std::cell::{Cell, RefCell};
@@ -39,7 +39,7 @@ pub struct Turn {
 impl Turn {
     /// Waits for those before it. `None`: they take too long, or nobody knows of any.
     pub fn wait(queue: Oid) -> Option<Turn> {
-        let kept = &shmem::get()?.queues[wake::place_of(queue)?].granting_until;
+        let kept = &wake::slot_of(queue)?.granting_until;
         let longest = time::now() + LONGEST_TURN;
         loop {
             let (now, before) = (time::now(), kept.load(SeqCst));

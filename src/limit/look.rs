@@ -3,9 +3,9 @@
 
 use super::{bring_back, free_of_key, none_blocked, rate};
 use crate::pg::time::{self, Micros};
-use crate::pg::{Oid, role, shmem, spi, xact};
+use crate::pg::{Oid, role, spi, xact};
 use crate::queue::Queue;
-use crate::worker::shared::{NEVER, QueueSlot};
+use crate::worker::shared::NEVER;
 use crate::{claim, wake};
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -20,12 +20,8 @@ const STEP: i64 = 500;
 /// Blocked jobs of one key brought back in one sweep.
 const MOST_FREED: i64 = 1000;
 
-fn slot_of(queue: Oid) -> Option<&'static QueueSlot> {
-    Some(&shmem::get()?.queues[wake::place_of(queue)?])
-}
-
 fn kept(queue: Oid) -> Option<&'static AtomicI64> {
-    Some(&slot_of(queue)?.next_limit_look)
+    Some(&wake::slot_of(queue)?.next_limit_look)
 }
 
 /// There are such jobs: when is the next look due?
@@ -49,12 +45,13 @@ thread_local! {
 /// Where the last sweep stopped; none: it came to the end.
 fn take_position(queue: Oid) -> Option<String> {
     let mine = STOPPED.with_borrow_mut(|stopped| stopped.remove(&queue));
-    slot_of(queue).and_then(|slot| slot.limit_position.get()).or(mine)
+    wake::slot_of(queue).and_then(|slot| slot.limit_position.get()).or(mine)
 }
 
 /// Sessions may be short: whoever does the next step goes on from there.
 fn keep_position(queue: Oid, last: Option<&String>) {
-    let kept = slot_of(queue).is_some_and(|slot| slot.limit_position.set(last.map_or("", String::as_str)));
+    let kept =
+        wake::slot_of(queue).is_some_and(|slot| slot.limit_position.set(last.map_or("", String::as_str)));
     if let Some(last) = last.filter(|_| !kept) {
         STOPPED.with_borrow_mut(|stopped| stopped.insert(queue, last.clone()));
     }

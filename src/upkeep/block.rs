@@ -1,7 +1,6 @@
 //! Upkeep in a transaction block of a client's: what it moves is out of everybody else's sight until the client
 //! commits, however long that takes. So it is left to a worker, where one can do it.
 
-use super::place;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, shmem, xact};
 use crate::queue::Queue;
@@ -24,7 +23,7 @@ pub fn is_left_to_worker(queue: &Queue) -> bool {
     if !xact::is_in_block() {
         return false;
     }
-    let Some((shared, slot)) = shmem::get().zip(place(queue)) else { return false };
+    let Some((shared, slot)) = shmem::get().zip(wake::slot_of(queue.oid)) else { return false };
     let now = time::now();
     let due = slot.next_due.load(SeqCst);
     let nobody_came = due != 0 && due < now - PATIENCE;
@@ -34,7 +33,7 @@ pub fn is_left_to_worker(queue: &Queue) -> bool {
 
 /// Has a worker look after the queue, if something is due, or if a claim found none.
 pub fn ask(queue: &Queue, has_none: bool) {
-    let Some((shared, slot)) = shmem::get().zip(place(queue)) else { return };
+    let Some((shared, slot)) = shmem::get().zip(wake::slot_of(queue.oid)) else { return };
     let now = time::now();
     if slot.next_due.load(SeqCst) > now {
         if !has_none {

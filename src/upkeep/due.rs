@@ -1,12 +1,12 @@
 //! When a queue is to be looked after next.
 
-use super::{KINDS, place};
+use super::KINDS;
 use crate::pg::time::Micros;
 use crate::pg::{role, spi};
 use crate::queue::Queue;
 use crate::schedule::tick;
 use crate::worker::shared::NEVER;
-use crate::{group, keys, limit, settings};
+use crate::{group, keys, limit, settings, wake};
 
 /// When the next row of any kind becomes due, or those passed over are tried again.
 pub fn next_due(queue: &Queue) -> Micros {
@@ -45,7 +45,7 @@ pub fn earliest(queue: &Queue) -> Micros {
         queue.table
     );
     let args = passed_over.ids.each_ref().map(|ids| spi::arg(ids.clone()));
-    let slot = place(queue);
+    let slot = wake::slot_of(queue.oid);
     let added = slot.map(|slot| slot.waits.added_so_far());
     let sweep = group::Look::begin(queue.oid);
     let rows = queue.plan(sql, &[pgrx::pg_sys::INT8ARRAYOID; KINDS.len()]).execute(&args);
