@@ -122,9 +122,9 @@ pub fn ended<'a>(queue: &Queue, jobs: impl Iterator<Item = (&'a Taken, bool)>) {
     put_free(queue, &promoted);
 }
 
-/// Puts the first blocked jobs of free groups where they go now.
-fn put_free(queue: &Queue, first: &[Taken]) {
-    put(queue, &first.iter().map(|job| limit::freed(queue, job)).collect::<Vec<_>>());
+/// Puts the first blocked jobs of free groups, whose keys have room, where they go now.
+pub fn put_free(queue: &Queue, first: &[Taken]) {
+    put(queue, &first.iter().map(Move::back).collect::<Vec<_>>());
 }
 
 /// Puts the first jobs of groups.

@@ -5,7 +5,6 @@
 //! is looked at under its lock, as the groups' sweep does; what cannot be done here is left to that.
 
 use super::Rooms;
-use crate::claim::Move;
 use crate::group;
 use crate::pg::{role, spi};
 use crate::queue::Queue;
@@ -32,7 +31,7 @@ pub fn bring_back(queue: &Queue, key: &str, most: i64, after: Option<&str>) {
     let mut rooms = Rooms::with(queue, key, most);
     let groups = groups.into_iter().map(String::into_bytes);
     let first = group::take_first_of(queue, groups, key, &mut rooms);
-    group::put(queue, &first.iter().map(Move::back).collect::<Vec<_>>());
+    group::put_free(queue, &first);
 }
 
 /// The groups with blocked jobs of a key, in order, each found by one look into the index.

@@ -231,7 +231,9 @@ pub fn admits(queue: &Queue, job: &Taken) -> Result<(), &'static str> {
         };
         if !has_room {
             // Out of the way, if its key has no room: else whoever looks for the first job meets it again.
-            return Err(freed(queue, job).state);
+            let key = row::named_column::<String>(job.row, c"key");
+            let mut rooms = Rooms::of(queue);
+            return Err(if rooms.take(|| key) { "ready" } else { "blocked" });
         }
     }
     rate::admits(queue, job)
@@ -240,14 +242,6 @@ pub fn admits(queue: &Queue, job: &Taken) -> Result<(), &'static str> {
 /// How many more jobs with this key may start.
 fn free_of_key(queue: &Queue, key: &str) -> i64 {
     of_key(queue, key).map_or(i64::MAX, |limit| limit.free())
-}
-
-/// A job that its group does not hold back any more: it goes on waiting if its key does.
-pub fn freed<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
-    let is_free = !by_key(queue)
-        || row::named_column(job.row, c"key")
-            .is_none_or(|key: String| free_of_key(queue, &key) > 0 && rate::free_of_key(queue, &key) > 0);
-    if is_free { Move::back(job) } else { Move::to("blocked", job) }
 }
 
 /// These jobs do not run any more once this transaction commits; `own`: it was counted itself. Must be called
