@@ -8,6 +8,7 @@
 use crate::error::Error;
 use crate::pg::{Oid, catalog, spi};
 use crate::queue;
+use crate::queue::circle::{told, way_back};
 use crate::topics::{pattern, subscriptions};
 use pgrx::pg_sys;
 
@@ -50,9 +51,8 @@ pub fn check_subscription(subscriber: Oid, wanted: &str) -> Result<(), Error> {
 
 fn refuse(queue: Oid, way: Option<Vec<Oid>>) -> Result<(), Error> {
     let Some(way) = way else { return Ok(()) };
-    let way: Vec<String> = way.into_iter().map(catalog::qualified_name).collect();
     let queue = catalog::relation_name(queue).unwrap_or_default();
-    Err(Error::AttachLoop { queue, way: way.join(" → ") })
+    Err(Error::AttachLoop { queue, way: told(way) })
 }
 
 /// Detaching, and attaching tables that are no queues, waits for it as well.
@@ -60,23 +60,6 @@ fn lock() {
     queue::as_extension(|| {
         spi::run("LOCK TABLE queue.attachments IN SHARE ROW EXCLUSIVE MODE", &[], &[]);
     });
-}
-
-/// The first way found that leads from a queue, by the `first` ones, back to it.
-fn way_back(queue: Oid, first: Vec<Oid>, leads_to: &dyn Fn(Oid) -> Vec<Oid>) -> Option<Vec<Oid>> {
-    let mut seen = Vec::new();
-    let mut ways: Vec<Vec<Oid>> = first.into_iter().map(|next| vec![queue, next]).collect();
-    while let Some(way) = ways.pop() {
-        let last = *way.last()?;
-        if last == queue {
-            return Some(way);
-        }
-        if !seen.contains(&last) {
-            seen.push(last);
-            ways.extend(leads_to(last).into_iter().map(|next| [&way[..], &[next]].concat()));
-        }
-    }
-    None
 }
 
 /// The partitions that jobs are put into. Those they come to later have no part in a circle within a statement.

@@ -1,5 +1,6 @@
 //! What a queue is: a table partitioned by state, its options, and the statements prepared for it.
 
+pub mod circle;
 pub mod create;
 mod forget;
 pub mod indexes;

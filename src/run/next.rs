@@ -8,6 +8,7 @@
 
 use crate::error::{Error, SqlResult};
 use crate::pg::{Oid, catalog, spi};
+use crate::queue::circle::{told, way_back};
 use crate::queue::{self, Queue};
 use pgrx::pg_sys;
 
@@ -17,22 +18,11 @@ pub fn check(queue: &Queue, next: Oid) -> SqlResult<()> {
     queue::as_extension(|| {
         spi::run("LOCK TABLE queue.processors IN SHARE ROW EXCLUSIVE MODE", &[], &[]);
     });
-    let mut way = vec![queue.oid];
-    let mut follows = Some(next);
-    while let Some(oid) = follows {
-        if way.contains(&oid) {
-            // A circle that does not come through here was there before, by whatever way: none of ours.
-            if oid != queue.oid {
-                return Ok(());
-            }
-            way.push(oid);
-            let names: Vec<String> = way.into_iter().map(catalog::qualified_name).collect();
-            return Err(Error::PipelineLoop { queue: queue.name.clone(), way: names.join(" → ") }.into());
-        }
-        way.push(oid);
-        follows = fed_by(oid);
+    // A circle that does not come through here was there before, by whatever way: none of ours.
+    match way_back(queue.oid, vec![next], &|queue| fed_by(queue).into_iter().collect()) {
+        Some(way) => Err(Error::PipelineLoop { queue: queue.name.clone(), way: told(way) }.into()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The queue that the processor of this one feeds; 0 if it is gone.
