@@ -204,6 +204,13 @@ impl Server {
         until(&format!("the log says {text:?}"), || self.log().matches(text).count() > before);
     }
 
+    /// Kills a process of the server, which restarts all others. Returns when it is about to.
+    pub fn crash_by_killing(&self, pid: i32) {
+        let crashes = self.log().matches("reinitializing").count();
+        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+        self.until_logged("reinitializing", crashes);
+    }
+
     fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();

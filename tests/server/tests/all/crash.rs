@@ -2,7 +2,6 @@
 
 use crate::fixture::{done, processed, put, until_done};
 use queue_ext_server_tests::{Server, Sql, until, until_some};
-use std::process::Command;
 
 #[test]
 fn restarted_with_mode_immediate_in_the_middle_of_work() {
@@ -32,9 +31,7 @@ fn a_worker_killed_with_sigkill_restarts_the_server_and_the_work() {
     let pid = until_some("a worker is there", || {
         db.all::<i32>("SELECT pid FROM queue.activity WHERE queue = 'q'::regclass").first().copied()
     });
-    let crashes = server.log().matches("reinitializing").count();
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-    server.until_logged("reinitializing", crashes);
+    server.crash_by_killing(pid);
     let mut db = server.reconnect("shop");
     until_done(&mut db, "q", 20000);
 }

@@ -1,7 +1,7 @@
 //! The queue that most tests use, and what they ask of it again and again.
 
 use postgres::Client;
-use queue_ext_server_tests::{Sql, until};
+use queue_ext_server_tests::{Server, Sql, until, until_some};
 
 /// A queue `name` of jobs with a number; each that is processed leaves its number in the table `done`.
 /// Jobs whose number is negative fail.
@@ -45,11 +45,25 @@ pub fn until_in_state(db: &mut Client, name: &str, state: &str, count: i64) {
 
 /// The process of a worker that runs a job of the queue now.
 pub fn busy_worker(db: &mut Client, name: &str) -> i32 {
-    queue_ext_server_tests::until_some(&format!("a worker runs a job of {name}"), || {
+    until_some(&format!("a worker runs a job of {name}"), || {
         db.all(&format!(
             "SELECT pid FROM queue.activity WHERE queue = '{name}'::regclass AND state = 'running'"
         ))
         .first()
         .copied()
     })
+}
+
+/// Kills a worker of the queue `q`, whose jobs leave rows in `runs`, while it is at work; and another one after that.
+pub fn crash_twice_at_work(server: &Server, mut db: Client) -> Client {
+    for _ in 0..2 {
+        let before: i64 = db.one("SELECT count(*) FROM runs");
+        until("work goes on", || db.one::<i64>("SELECT count(*) FROM runs") > before);
+        let pid = until_some("a worker is there", || {
+            db.all::<i32>("SELECT pid FROM queue.activity WHERE queue = 'q'::regclass").first().copied()
+        });
+        server.crash_by_killing(pid);
+        db = server.reconnect("shop");
+    }
+    db
 }

@@ -1,8 +1,8 @@
 //! Groups with several workers and clients at a time, and when these are killed.
 
+use crate::fixture::crash_twice_at_work;
 use postgres::Client;
-use queue_ext_server_tests::{Server, Sql, until, until_some};
-use std::process::Command;
+use queue_ext_server_tests::{Server, Sql, until};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -159,17 +159,7 @@ fn a_killed_worker_leaves_no_group_stuck() {
     let mut db = server.app("shop");
     logged(&mut db, "", "false", 4);
     put(&mut db, 1, 4000, 7);
-    for _ in 0..2 {
-        let before: i64 = db.one("SELECT count(*) FROM runs");
-        until("work goes on", || db.one::<i64>("SELECT count(*) FROM runs") > before);
-        let pid = until_some("a worker is there", || {
-            db.all::<i32>("SELECT pid FROM queue.activity WHERE queue = 'q'::regclass").first().copied()
-        });
-        let crashes = server.log().matches("reinitializing").count();
-        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-        server.until_logged("reinitializing", crashes);
-        db = server.reconnect("shop");
-    }
+    let mut db = crash_twice_at_work(&server, db);
     // A job that was running at both crashes is taken for their cause, and holds its group as an error row.
     until("all jobs have run", || {
         db.run("SELECT queue.resubmit_all('q')");

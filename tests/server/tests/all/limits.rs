@@ -1,8 +1,8 @@
 //! Limits with several workers and clients at a time, and when workers are killed.
 
+use crate::fixture::crash_twice_at_work;
 use postgres::Client;
-use queue_ext_server_tests::{Server, Sql, until, until_some};
-use std::process::Command;
+use queue_ext_server_tests::{Server, Sql, until};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -116,17 +116,7 @@ fn a_killed_worker_frees_its_room() {
     let mut db = server.app("shop");
     logged(&mut db, "max_running => 2, max_running_per_key => 1");
     put(&mut db, 1500, 3);
-    for _ in 0..2 {
-        let before: i64 = db.one("SELECT count(*) FROM runs");
-        until("work goes on", || db.one::<i64>("SELECT count(*) FROM runs") > before);
-        let pid = until_some("a worker is there", || {
-            db.all::<i32>("SELECT pid FROM queue.activity WHERE queue = 'q'::regclass").first().copied()
-        });
-        let crashes = server.log().matches("reinitializing").count();
-        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-        server.until_logged("reinitializing", crashes);
-        db = server.reconnect("shop");
-    }
+    let mut db = crash_twice_at_work(&server, db);
     // A job that was running at both crashes is taken for their cause, and is an error row.
     until("all jobs have run", || {
         db.run("SELECT queue.resubmit_all('q')");

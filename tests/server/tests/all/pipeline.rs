@@ -2,7 +2,6 @@
 
 use postgres::Client;
 use queue_ext_server_tests::{Server, Sql, until, until_some};
-use std::process::Command;
 
 /// Queue `first` feeds `second` with three jobs for each of its own; those of the second stage leave a row
 /// each, but for every tenth, which fails.
@@ -80,9 +79,7 @@ fn nothing_is_lost_or_doubled_when_workers_are_killed() {
                 .first()
                 .copied()
         });
-        let crashes = server.log().matches("reinitializing").count();
-        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-        server.until_logged("reinitializing", crashes);
+        server.crash_by_killing(pid);
         db = server.reconnect("shop");
     }
     audit(&mut db, 3000);

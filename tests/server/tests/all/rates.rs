@@ -4,7 +4,6 @@
 use postgres::Client;
 use queue_ext_server_tests::{Server, Sql, until, until_some};
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -156,9 +155,7 @@ fn a_killed_worker_leaves_its_starts_behind() {
                 .first()
                 .copied()
         });
-        let crashes = server.log().matches("reinitializing").count();
-        assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-        server.until_logged("reinitializing", crashes);
+        server.crash_by_killing(pid);
         db = server.reconnect("shop");
     }
     until("all jobs have run", || {
@@ -178,9 +175,7 @@ fn after_a_crash_the_rate_of_a_key_is_kept_and_all_run() {
     put(&mut db, 20, 3);
     until("a job has run", || db.one::<i64>("SELECT count(*) FROM ran") > 0);
     let pid: i32 = db.one("SELECT pid FROM pg_stat_activity WHERE backend_type = 'queue_ext worker' LIMIT 1");
-    let crashes = server.log().matches("reinitializing").count();
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-    server.until_logged("reinitializing", crashes);
+    server.crash_by_killing(pid);
     until_run(&mut server.reconnect("shop"), 20);
     let most = most_of_a_key(&server, 200);
     assert!(most <= 1, "{most} of a key started within the interval");

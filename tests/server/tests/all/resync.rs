@@ -2,7 +2,6 @@
 
 use postgres::{Client, NoTls};
 use queue_ext_server_tests::{Server, Sql, until, until_some};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -67,9 +66,7 @@ fn killed_and_called_again(server: &Server) {
     let third = resync_in_thread(server);
     let pid = under_way(&mut db, done);
     db.run("UPDATE source SET v = 1 WHERE id % 1000 = 0");
-    let crashes = server.log().matches("reinitializing").count();
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-    server.until_logged("reinitializing", crashes);
+    server.crash_by_killing(pid);
     until("its session is gone", || third.is_finished());
     let mut db = server.reconnect("shop");
     assert_eq!(progress(&mut db).0, "interrupted");
