@@ -10,6 +10,7 @@ use super::{Datum, Oid, cache, raw};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// Rows kept back to be written together: more than a page has, fewer than a slot for each costs.
@@ -95,7 +96,7 @@ fn is_plain(parent: &Open, table: &Open) -> bool {
 
 /// Writes rows into one partition.
 pub struct Inserter {
-    on: Target,
+    on: ManuallyDrop<Target>,
     /// What it keeps until it is dropped.
     memory: pg_sys::MemoryContext,
     /// What is used up by writing, once there are many rows.
@@ -131,7 +132,7 @@ impl Inserter {
             });
             let scratch = std::ptr::null_mut();
             Inserter {
-                on,
+                on: ManuallyDrop::new(on),
                 memory,
                 scratch,
                 target,
@@ -237,9 +238,17 @@ impl Inserter {
 
     /// Writes what was added so far.
     pub fn flush(&mut self) {
+        self.write(false);
+    }
+
+    /// The same, and the present command ends if so asked.
+    fn write(&mut self, ends_command: bool) {
         let count = std::mem::take(&mut self.filled);
         self.bytes = 0;
         if count == 0 {
+            if ends_command {
+                super::xact::next_command();
+            }
             return;
         }
         // SAFETY: the first slots hold rows of the open table; the table's own indexes are open in
@@ -270,6 +279,9 @@ impl Inserter {
                     raw::clear(slot);
                 }
                 pg_sys::CurrentMemoryContext = before;
+                if ends_command {
+                    raw::CommandCounterIncrement();
+                }
                 if is_all {
                     return std::ptr::null_mut();
                 }
@@ -281,13 +293,14 @@ impl Inserter {
 
     /// Writes what is left, and makes it visible to this transaction's next command.
     pub fn finish(mut self) {
-        self.flush();
-        super::xact::next_command();
+        self.write(true);
     }
 }
 
 impl Drop for Inserter {
     fn drop(&mut self) {
+        // SAFETY: not used again.
+        let Target { parent, table, .. } = unsafe { ManuallyDrop::take(&mut self.on) };
         if super::failure::is_raised() {
             return;
         }
@@ -295,12 +308,15 @@ impl Drop for Inserter {
         unsafe {
             let (slots, count) = (self.slots.as_ptr(), self.slots.len());
             let (memory, indexes) = (self.memory, self.indexes);
+            let (parent, table) = (parent.into_raw(), table.into_raw());
             guarded(|| {
                 for place in 0..count {
                     raw::ExecDropSingleTupleTableSlot(*slots.add(place));
                 }
                 indexes.close();
                 raw::MemoryContextDelete(memory);
+                raw::relation_close(table, pg_sys::NoLock as i32);
+                raw::relation_close(parent, pg_sys::NoLock as i32);
             });
         }
     }

@@ -86,6 +86,19 @@ unsafe extern "C-unwind" {
     );
     pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
     pub fn MemoryContextReset(context: pg_sys::MemoryContext);
+    pub fn CommandCounterIncrement();
+    pub fn relation_close(relation: pg_sys::Relation, mode: i32);
+    pub fn tuplestore_tuple_count(store: *mut pg_sys::Tuplestorestate) -> i64;
+    pub fn tuplestore_alloc_read_pointer(store: *mut pg_sys::Tuplestorestate, flags: i32) -> i32;
+    pub fn tuplestore_select_read_pointer(store: *mut pg_sys::Tuplestorestate, pointer: i32);
+    pub fn tuplestore_rescan(store: *mut pg_sys::Tuplestorestate);
+    pub fn tuplestore_gettupleslot(
+        store: *mut pg_sys::Tuplestorestate,
+        forward: bool,
+        copy: bool,
+        slot: *mut TupleTableSlot,
+    ) -> bool;
+    pub fn ExecFetchSlotHeapTupleDatum(slot: *mut TupleTableSlot) -> pg_sys::Datum;
     pub fn getKeyJsonValueFromContainer(
         container: *mut pg_sys::JsonbContainer,
         key: *const std::ffi::c_char,

@@ -64,6 +64,11 @@ impl Open {
         self.relation
     }
 
+    /// Leaves it to the caller to close it.
+    pub(super) fn into_raw(self) -> pg_sys::Relation {
+        std::mem::ManuallyDrop::new(self).relation
+    }
+
     fn data(&self) -> &pg_sys::RelationData {
         // SAFETY: open, so the entry exists; a relcache entry in use stays where it is.
         unsafe { &*self.relation }

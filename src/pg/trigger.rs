@@ -1,6 +1,8 @@
 //! What a trigger function is told.
 
 use super::entry::Call;
+use super::guard::guarded;
+use super::raw;
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::CStr;
 
@@ -160,28 +162,33 @@ impl<'a> Firing<'a> {
     pub fn changed_rows(&self) -> i64 {
         let tables = [self.data.tg_newtable, self.data.tg_oldtable];
         let table = tables.into_iter().find(|table| !table.is_null());
-        // SAFETY: a transition table of the trigger.
-        table.map_or(0, |table| unsafe { pg_sys::tuplestore_tuple_count(table) })
+        // SAFETY: a transition table of the trigger; reads a number.
+        table.map_or(0, |table| unsafe { raw::tuplestore_tuple_count(table) })
     }
 
     /// The rows of the transition tables, one after the other.
     pub fn changes(&self) -> Changes<'_> {
         let table =
             |store: *mut pg_sys::Tuplestorestate| (!store.is_null()).then(|| self.read_from_start(store));
-        Changes { old: table(self.data.tg_oldtable), new: table(self.data.tg_newtable), trigger: self }
+        Changes {
+            old: table(self.data.tg_oldtable),
+            new: table(self.data.tg_newtable),
+            left: self.changed_rows(),
+            trigger: self,
+        }
     }
 
     fn read_from_start(&self, store: *mut pg_sys::Tuplestorestate) -> TableReader {
         // SAFETY: a transition table of the trigger, which others read with pointers of their own; its rows
-        // are of the relation's type.
+        // are of the relation's type. Nothing with a destructor is between the guard and the calls.
         unsafe {
-            let pointer = pg_sys::tuplestore_alloc_read_pointer(store, pg_sys::EXEC_FLAG_REWIND as i32);
-            pg_sys::tuplestore_select_read_pointer(store, pointer);
-            pg_sys::tuplestore_rescan(store);
-            let slot = pg_sys::MakeSingleTupleTableSlot(
-                (*self.data.tg_relation).rd_att,
-                &raw const pg_sys::TTSOpsMinimalTuple,
-            );
+            let desc = (*self.data.tg_relation).rd_att;
+            let (pointer, slot) = guarded(|| {
+                let pointer = raw::tuplestore_alloc_read_pointer(store, pg_sys::EXEC_FLAG_REWIND as i32);
+                raw::tuplestore_select_read_pointer(store, pointer);
+                raw::tuplestore_rescan(store);
+                (pointer, raw::MakeSingleTupleTableSlot(desc, &raw const pg_sys::TTSOpsMinimalTuple))
+            });
             TableReader { store, pointer, slot }
         }
     }
@@ -235,14 +242,19 @@ struct TableReader {
 impl TableReader {
     /// The next row as a composite value in the present memory context.
     fn next_row(&mut self) -> Option<Datum> {
+        let TableReader { store, pointer, slot } = *self;
         // SAFETY: store and slot live through the trigger's call. What the slot keeps until the next row must
-        // not lie in the present context, which may go before that.
+        // not lie in the present context, which may go before that. Nothing with a destructor is between the
+        // guard and the calls.
         unsafe {
-            pg_sys::tuplestore_select_read_pointer(self.store, self.pointer);
-            let before = pg_sys::MemoryContextSwitchTo((*self.slot).tts_mcxt);
-            let found = pg_sys::tuplestore_gettupleslot(self.store, true, false, self.slot);
-            pg_sys::MemoryContextSwitchTo(before);
-            found.then(|| pg_sys::ExecFetchSlotHeapTupleDatum(self.slot))
+            guarded(|| {
+                raw::tuplestore_select_read_pointer(store, pointer);
+                let before = pg_sys::CurrentMemoryContext;
+                pg_sys::CurrentMemoryContext = (*slot).tts_mcxt;
+                let found = raw::tuplestore_gettupleslot(store, true, false, slot);
+                pg_sys::CurrentMemoryContext = before;
+                found.then(|| raw::ExecFetchSlotHeapTupleDatum(slot))
+            })
         }
     }
 }
@@ -261,6 +273,8 @@ impl Drop for TableReader {
 pub struct Changes<'a> {
     old: Option<TableReader>,
     new: Option<TableReader>,
+    /// Changes that are still to come.
+    left: i64,
     trigger: &'a Firing<'a>,
 }
 
@@ -268,6 +282,10 @@ impl Changes<'_> {
     /// The next row before and after its change, in the present memory context.
     pub fn next_change(&mut self) -> Option<(Option<Datum>, Option<Datum>)> {
         debug_assert!(self.trigger.has_transition_tables());
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
         let old = self.old.as_mut().map(TableReader::next_row);
         let new = self.new.as_mut().map(TableReader::next_row);
         match (old, new) {

@@ -2,7 +2,7 @@
 enqueue="SELECT queue.enqueue('mail', '{\"recipient\": \"someone@example.org\", \"subject\": \"Your order\"}');"
 # The same table in partitions, as a queue is, but without a trigger: what an INSERT that is routed costs by itself.
 sql -f tests/bench/plain.sql
-make_bound
+make_library bound
 # A thousand, made before anything is measured: as rows, and as the payloads that enqueue_many takes.
 sql -c "CREATE TABLE thousand AS SELECT 'someone' || i || '@example.org' AS recipient, 'Your order'::text AS subject FROM generate_series(1, 1000) i" \
     -c 'CREATE TABLE thousand_payloads AS SELECT array_agg(to_jsonb(t)) AS all_of_them FROM thousand t' -c 'VACUUM ANALYZE thousand'

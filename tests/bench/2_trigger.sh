@@ -1,7 +1,7 @@
 # What a trigger costs the application: equal tables, without a trigger, with one by hand, attached as attach does it by
 # itself (by statement), and by row.
 sql -f tests/bench/trigger.sql >/dev/null
-make_bound
+make_library bound
 sql -c 'CREATE TABLE orders_bound (LIKE orders_plain INCLUDING ALL)' \
     -c "DO \$\$ BEGIN EXECUTE format('CREATE TRIGGER enqueue AFTER INSERT ON orders_bound FOR EACH ROW
             EXECUTE FUNCTION only_insert(%s)', 'jobs_bound'::regclass::oid); END \$\$"

@@ -7,8 +7,7 @@ pop_1_ours() { full_and_bench mail 50000 4 "SELECT * FROM queue.pop('mail', 1);"
 
 # What bounds them: the same rows from a table of a hundred, and a commit that writes; the same rows deleted in the order
 # of the index by C that does nothing else, each call a hundred of its own; and rows deleted by their place.
-make_bound
-sql -c 'CREATE TABLE first_taken AS SELECT 0::bigint AS id' -c 'CREATE SEQUENCE hundred_taken'
+make_library bound
 given() { echo "WITH mark AS (INSERT INTO marks VALUES (1)) SELECT * FROM $1 LIMIT $2;"; }
 pop_100_given() { times 100 "$(bench 4 "$(given jobs_given 100)" --transactions=1000)"; }
 pop_100_rows_given() { times 100 "$(bench 4 "$(given rows_given 100)" --transactions=1000)"; }
@@ -18,9 +17,8 @@ pop_100_by_place() {
         RETURNING *;" --transactions=450)"
 }
 pop_100_taken() {
-    sql -c "CALL fill('mail', 200000)" -c 'VACUUM ANALYZE mail' -c 'UPDATE first_taken SET id = (SELECT min(id) - 100 FROM mail)' \
-        -c "SELECT setval('hundred_taken', 1, false)" >/dev/null
-    times 100 "$(bench 4 "SELECT * FROM only_take('mail_ready', (SELECT id FROM first_taken) + 100 * nextval('hundred_taken'), 100);" --transactions=450)"
+    sql -c "CALL fill('mail', 200000)" -c 'VACUUM ANALYZE mail' -c 'CALL take_from_first()'
+    times 100 "$(bench 4 "SELECT * FROM only_take('mail_ready', $next_hundred, 100);" --transactions=450)"
 }
 pop_1_given() { bench 4 "$(given jobs_given 1)" --transactions=4000; }
 

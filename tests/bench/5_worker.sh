@@ -19,7 +19,7 @@ insert_select() {
 insert_each_ours() { by_worker 'insert_each(mail)' 50000; }
 # What bounds it: a commit for a hundred jobs, in the server, and nothing else; with a hundred rows deleted in the order of
 # the index by C that does nothing else; and the function called for a hundred jobs that stand in an array.
-make_bound
+make_library bound
 only_commits() { times "$jobs" "$(sql -c "CALL only_commit($((jobs / 100)), NULL)")"; }
 only_takes() {
     sql -c "SELECT queue.pause('mail')" -c "CALL fill('mail', $jobs)" -c 'VACUUM ANALYZE mail' >/dev/null

@@ -6,11 +6,11 @@ CREATE FUNCTION hold(job worked) RETURNS void LANGUAGE sql AS 'SELECT pg_catalog
 SELECT queue.register_processor('worked', 'hold(worked)', batch_size => 1, load_balanced => false);
 CREATE TABLE numbers (n int);
 
-SELECT queue.create_queue('idle_pings', 'sent timestamptz');
-CREATE TABLE started_idle (sent timestamptz, started timestamptz, how text);
+SELECT queue.create_queue('idle_pings', 'sent timestamptz, last_commit timestamptz');
+CREATE TABLE started_idle (id bigint, sent timestamptz, last_commit timestamptz, started timestamptz);
 CREATE FUNCTION note_idle(job idle_pings) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO started_idle VALUES (job.sent, clock_timestamp(), job.key);
+    INSERT INTO started_idle VALUES (job.id, job.sent, job.last_commit, clock_timestamp());
 END $$;
 SELECT queue.register_processor('idle_pings', 'note_idle(idle_pings)');
 

@@ -20,11 +20,21 @@ pop_by_hand() {
           FOR UPDATE SKIP LOCKED LIMIT $1) next WHERE h.ctid = next.ctid RETURNING h.*;"
 }
 
-# Makes what bound.sql has. Postgres must be able to read the library.
-make_bound() {
-    [ ! -e "$PGDATA/bound.so" ] || return 0
-    cc -O2 -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$PGDATA/bound.so" tests/bench/bound.c
-    sql -v library="$PGDATA/bound.so" -f tests/bench/bound.sql
+# make_library NAME: what NAME.c and NAME.sql make. Postgres must be able to read the library.
+make_library() {
+    [ ! -e "$PGDATA/$1.so" ] || return 0
+    cc -O2 -shared -fPIC -I"$("$PG_CONFIG" --includedir-server)" -o "$PGDATA/$1.so" "tests/bench/$1.c"
+    sql -v library="$PGDATA/$1.so" -f "tests/bench/$1.sql"
+}
+
+# Where the next call of what only takes begins, once take_from_first was called.
+next_hundred="(SELECT id FROM first_taken) + 100 * nextval('hundred_taken')"
+
+# commit_to_start TABLE PERCENTILE: ms, of started pings in the order of their ids, each with the commit time of the one
+# before it in the same session, if there is one.
+commit_to_start() {
+    sql -c "SELECT 1000 * percentile_cont($2) WITHIN GROUP (ORDER BY extract(epoch FROM started - committed))
+            FROM (SELECT started, lead(last_commit) OVER (ORDER BY id) AS committed FROM $1) s"
 }
 
 # full_and_bench QUEUE JOBS CLIENTS SCRIPT TRANSACTIONS: the same, on a queue of so many jobs, so many transactions a client.
