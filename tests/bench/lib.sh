@@ -30,6 +30,12 @@ make_library() {
 # Where the next call of what only takes begins, once take_from_first was called.
 next_hundred="(SELECT id FROM first_taken) + 100 * nextval('hundred_taken')"
 
+# The tables with and without triggers, and what an application sends to one.
+make_orders() {
+    [ -n "$(sql -c "SELECT to_regclass('orders_plain')")" ] || sql -f tests/bench/trigger.sql >/dev/null
+}
+insert_one() { echo "INSERT INTO $1 (email, total) VALUES ('someone@example.org', 12.50);"; }
+
 # commit_to_start TABLE PERCENTILE: ms, of started pings in the order of their ids, each with the commit time of the one
 # before it in the same session, if there is one.
 commit_to_start() {

@@ -8,13 +8,17 @@ CREATE TABLE hundred AS SELECT id, recipient, subject FROM mail;
 VACUUM ANALYZE hundred;
 CREATE TABLE hundred_jobs AS SELECT array_agg(m) AS jobs FROM mail m;
 
-CREATE PROCEDURE only_take_all(hundreds int, INOUT rate float8) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE only_take_all(hundreds int, calls boolean, INOUT rate float8) LANGUAGE plpgsql AS $$
 DECLARE
     first_id bigint := (SELECT min(id) FROM mail);
     began timestamptz := clock_timestamp();
 BEGIN
     FOR i IN 0 .. hundreds - 1 LOOP
-        PERFORM FROM only_take('mail_ready', first_id + 100 * i, 100);
+        IF calls THEN
+            PERFORM noop_many(array_agg(job)) FROM only_take('mail_ready', first_id + 100 * i, 100) job;
+        ELSE
+            PERFORM FROM only_take('mail_ready', first_id + 100 * i, 100);
+        END IF;
         COMMIT;
     END LOOP;
     rate := 1 / extract(epoch FROM clock_timestamp() - began);
