@@ -18,6 +18,7 @@ rows_a_second() { times 1000 "$(trigger_bench "$1")"; }
 many_plain() { rows_a_second "$(insert_many orders_plain)"; }
 many_hand() { rows_a_second "$(insert_many orders_hand)"; }
 many_ours() { rows_a_second "$(insert_many orders_attached)"; }
+many_bound() { rows_a_second "$(insert_many orders_bound)"; }
 
 clients=4
 # As for single jobs.
@@ -31,6 +32,7 @@ row "one-row insert, clients: 4: no trigger, a trigger in C that only writes the
 seconds=1
 rounds=5
 clients=1
-in_turn many_plain many_hand many_ours
+in_turn many_plain many_hand many_ours many_bound
 row "1,000-row insert, rows: no trigger, attached" many_plain many_ours 0.5
 row "1,000-row insert, rows: no trigger, row trigger by hand" many_plain many_hand "(measured: 0.19)"
+row "1,000-row insert, rows: no trigger, a trigger in C that only writes the row" many_plain many_bound "(to compare)"
