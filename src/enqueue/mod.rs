@@ -188,8 +188,7 @@ fn enqueue_all(call: &Call) -> SqlResult<Datum> {
     let payloads = array::jsonb_elements(required("payloads", call.datum(1))?)
         .ok_or_else(|| Error::ArrayMismatch("payloads must not contain nulls".into()))?;
     let sink = RowSink::open_scalar(call);
-    for id in payload::insert(oid, &payloads, &header)? {
-        sink.put(&[Some(Datum::from(id))]);
-    }
+    let ids = payload::insert(oid, &payloads, &header)?;
+    sink.put_all(&ids.into_iter().map(|id| [Some(Datum::from(id))]).collect::<Vec<_>>());
     Ok(call.null())
 }

@@ -11,6 +11,9 @@ use pgrx::pg_sys;
 
 const COLUMNS: usize = 13;
 
+/// Jobs that are made ready before they are handed over together.
+const AT_ONCE: usize = 32;
+
 /// Columns that are handed over as they stand in the row.
 const COPIED: [Col; 7] =
     [Col::RunAt, Col::Key, Col::GroupKey, Col::Payload, Col::EnqueuedAt, Col::CorrelationId, Col::Topic];
@@ -35,7 +38,13 @@ fn put_directly(queue: &Queue, layout: &Layout, taken: &[Taken], sink: &RowSink)
     let mut values = vec![Datum::from(0); desc.columns()];
     let mut nulls = vec![true; desc.columns()];
     let numbers = COPIED.map(|column| layout.number(column));
+    let mut jobs: Vec<[Arg; COLUMNS]> = Vec::with_capacity(AT_ONCE.min(taken.len()));
     for (place, job) in taken.iter().enumerate() {
+        if jobs.len() == AT_ONCE {
+            sink.put_all(&jobs);
+            jobs.clear();
+            plain.forget();
+        }
         desc.read(job.row, &mut values, &mut nulls);
         let value = |number: i16| (!nulls[number as usize - 1]).then(|| values[number as usize - 1]);
         let [run_at, key, group_key, payload, enqueued_at, correlation_id, topic] = numbers.map(value);
@@ -49,8 +58,11 @@ fn put_directly(queue: &Queue, layout: &Layout, taken: &[Taken], sink: &RowSink)
             let named = || own.iter().map(|(c, kind)| (c.name.as_str(), *kind, value(c.number)));
             made.or_else(|| json::object(payload, named())).map(Some)
         };
-        let Some(payload) = whole() else { return Some(place) };
-        sink.put(&[
+        let Some(payload) = whole() else {
+            sink.put_all(&jobs);
+            return Some(place);
+        };
+        jobs.push([
             Some(Datum::from(job.id)),
             Some(Datum::from(queue.oid)),
             Some(Datum::from(job.priority)),
@@ -66,6 +78,7 @@ fn put_directly(queue: &Queue, layout: &Layout, taken: &[Taken], sink: &RowSink)
             topic,
         ]);
     }
+    sink.put_all(&jobs);
     Some(taken.len())
 }
 

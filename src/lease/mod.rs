@@ -114,7 +114,7 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
             keys::popped(&queue, &taken);
         }
         match form {
-            Form::Row => taken.iter().for_each(|job| sink.put_row(job.row)),
+            Form::Row => sink.put_rows(&taken, |job| job.row),
             Form::Job => jobs::put(&queue, &taken, &sink),
         }
         Ok(call.null())
@@ -192,7 +192,7 @@ fn ack_all(call: &Call) -> SqlResult<Datum> {
             }
         }
         finish::put(&queue, taken.iter().map(|job| finish::done(job, None)).collect());
-        taken.iter().for_each(|job| sink.put(&[spi::arg(job.id)]));
+        sink.put_all(&taken.iter().map(|job| [spi::arg(job.id)]).collect::<Vec<_>>());
         Ok(call.null())
     })
 }

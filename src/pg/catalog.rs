@@ -1,6 +1,8 @@
 //! Questions to the catalogs that are asked on hot paths or need no SQL.
 
+use super::guard::guarded;
 use super::lookup::in_row;
+use super::raw;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::CStr;
 
@@ -9,8 +11,8 @@ pub const INSERT: u64 = pg_sys::ACL_INSERT as u64;
 pub const DELETE: u64 = pg_sys::ACL_DELETE as u64;
 
 pub fn current_user() -> Oid {
-    // SAFETY: reads a global.
-    unsafe { pg_sys::GetUserId() }
+    // SAFETY: reads a global, and does not raise.
+    unsafe { super::raw::GetUserId() }
 }
 
 pub fn session_user() -> Oid {
@@ -62,11 +64,13 @@ pub fn role_acts_for(role: Oid, owner: Oid) -> bool {
 /// Waits for whoever changes the table's definition, and keeps others from changing it until the
 /// transaction ends.
 pub fn lock_definition(relation: Oid) {
-    // SAFETY: an ordinary lock, released at the transaction's end.
+    // SAFETY: an ordinary lock, released at the transaction's end. Nothing has a destructor.
     unsafe {
-        pg_sys::LockRelationOid(relation, pg_sys::RowExclusiveLock as i32);
-        // A lock held already is no reason to look, but a pause since then is to be seen.
-        pg_sys::AcceptInvalidationMessages();
+        guarded(|| {
+            raw::LockRelationOid(relation, pg_sys::RowExclusiveLock as i32);
+            // A lock held already is no reason to look, but a pause since then is to be seen.
+            raw::AcceptInvalidationMessages();
+        });
     }
 }
 

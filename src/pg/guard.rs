@@ -25,6 +25,45 @@ pub mod raw {
     use super::{Datum, pg_sys};
 
     unsafe extern "C-unwind" {
+        pub fn GetLatestSnapshot() -> pg_sys::Snapshot;
+        pub fn RegisterSnapshot(snapshot: pg_sys::Snapshot) -> pg_sys::Snapshot;
+        pub fn table_slot_create(
+            table: pg_sys::Relation,
+            list: *mut *mut pg_sys::List,
+        ) -> *mut pg_sys::TupleTableSlot;
+        pub fn ExecDropSingleTupleTableSlot(slot: *mut pg_sys::TupleTableSlot);
+        #[cfg(not(feature = "pg18"))]
+        pub fn index_beginscan(
+            table: pg_sys::Relation,
+            index: pg_sys::Relation,
+            snapshot: pg_sys::Snapshot,
+            keys: i32,
+            order_by: i32,
+        ) -> pg_sys::IndexScanDesc;
+        #[cfg(feature = "pg18")]
+        pub fn index_beginscan(
+            table: pg_sys::Relation,
+            index: pg_sys::Relation,
+            snapshot: pg_sys::Snapshot,
+            instrument: *mut pg_sys::IndexScanInstrumentation,
+            keys: i32,
+            order_by: i32,
+        ) -> pg_sys::IndexScanDesc;
+        pub fn index_rescan(
+            scan: pg_sys::IndexScanDesc,
+            keys: pg_sys::ScanKey,
+            count: i32,
+            order_by: pg_sys::ScanKey,
+            order_by_count: i32,
+        );
+        pub fn index_endscan(scan: pg_sys::IndexScanDesc);
+        pub fn ScanKeyInit(
+            key: pg_sys::ScanKey,
+            column: i16,
+            strategy: u16,
+            procedure: pg_sys::Oid,
+            value: Datum,
+        );
         pub fn index_getnext_slot(
             scan: pg_sys::IndexScanDesc,
             direction: pg_sys::ScanDirection::Type,

@@ -170,32 +170,44 @@ pub fn object<'a>(
     Some(Datum::from(unsafe { pg_sys::JsonbValueToJsonb(whole) }))
 }
 
-/// Makes objects of the same columns, one after the other.
+/// Makes objects of the same columns.
 pub struct Plain {
     keys: Keys,
-    /// Of words, since Postgres wants a value aligned.
-    room: Vec<u64>,
+    /// For an object each, of words, since Postgres wants a value aligned.
+    rooms: Vec<Vec<u64>>,
+    /// So many of them hold one.
+    made: usize,
     /// Of the present row, and not looked at once the object is made.
     values: Vec<Value<'static>>,
 }
 
 impl Plain {
     pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Plain {
-        Plain { keys: Keys::new(names), room: Vec::new(), values: Vec::new() }
+        Plain { keys: Keys::new(names), rooms: Vec::new(), made: 0, values: Vec::new() }
     }
 
-    /// The columns as an object, valid until the next; `None` if `object` must make it.
+    /// The objects made so far are not used any more.
+    pub fn forget(&mut self) {
+        self.made = 0;
+    }
+
+    /// The columns as an object, valid until `forget` is called; `None` if `object` must make it.
     pub fn object(&mut self, columns: impl Iterator<Item = (Kind, Option<Datum>)>) -> Option<Datum> {
         self.values.clear();
         for (kind, value) in columns {
             self.values.push(plain_value(kind, value)?);
         }
-        let room = self.keys.room(&self.values);
-        self.room.resize(self.room.len().max(room.div_ceil(8)), 0);
+        let bytes = self.keys.room(&self.values);
+        if self.made == self.rooms.len() {
+            self.rooms.push(Vec::new());
+        }
+        let room = &mut self.rooms[self.made];
+        room.resize(room.len().max(bytes.div_ceil(8)), 0);
         // SAFETY: there are so many bytes, and any bytes are words.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(self.room.as_mut_ptr().cast(), room) };
+        let bytes = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), bytes) };
         self.keys.write(&self.values, bytes)?;
-        Some(Datum::from(self.room.as_ptr()))
+        self.made += 1;
+        Some(Datum::from(room.as_ptr()))
     }
 }
 

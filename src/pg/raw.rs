@@ -71,6 +71,11 @@ unsafe extern "C-unwind" {
     pub fn ExecEndNode(node: *mut pg_sys::PlanState);
     fn ExecReScan(node: *mut pg_sys::PlanState);
     pub fn lappend(list: *mut List, element: *mut std::ffi::c_void) -> *mut List;
+    pub fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
+    pub fn IsTransactionBlock() -> bool;
+    pub fn GetUserId() -> pg_sys::Oid;
+    pub fn LockRelationOid(relation: pg_sys::Oid, mode: i32);
+    pub fn AcceptInvalidationMessages();
     pub fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
     pub fn GetCurrentTransactionNestLevel() -> i32;
     pub fn GetUserIdAndSecContext(user: *mut pg_sys::Oid, context: *mut i32);
@@ -87,6 +92,13 @@ unsafe extern "C-unwind" {
     pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
     pub fn MemoryContextReset(context: pg_sys::MemoryContext);
     pub fn CommandCounterIncrement();
+    pub fn tuplestore_puttuple(store: *mut pg_sys::Tuplestorestate, tuple: pg_sys::HeapTuple);
+    pub fn tuplestore_putvalues(
+        store: *mut pg_sys::Tuplestorestate,
+        desc: pg_sys::TupleDesc,
+        values: *const pg_sys::Datum,
+        nulls: *const bool,
+    );
     pub fn relation_close(relation: pg_sys::Relation, mode: i32);
     pub fn tuplestore_tuple_count(store: *mut pg_sys::Tuplestorestate) -> i64;
     pub fn tuplestore_alloc_read_pointer(store: *mut pg_sys::Tuplestorestate, flags: i32) -> i32;

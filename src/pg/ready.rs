@@ -188,8 +188,11 @@ impl Ready {
     pub fn open(place: Place, purpose: Purpose, is_current: impl FnOnce() -> bool) -> Option<Ready> {
         let is_to_look = purpose == Purpose::Looking;
         // Whoever takes has locked the definition already; who looks may come late.
-        let open = |oid| if is_to_look { Open::for_reading_if_there(oid) } else { Some(Open::table(oid)) };
-        let (parent, table) = (open(place.parent)?, open(place.table)?);
+        let [parent, table] = if is_to_look {
+            [Open::for_reading_if_there(place.parent)?, Open::for_reading_if_there(place.table)?]
+        } else {
+            Open::tables(place.parent, place.table)
+        };
         // Before the index is opened, which may be gone.
         if !is_current() {
             return None;

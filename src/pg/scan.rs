@@ -1,7 +1,7 @@
 //! Reading a table through one of its indexes, and deleting from it what was read, as an executor's
 //! index scan and DELETE would do it.
 
-use super::guard::guarded;
+use super::guard::{guarded, raw};
 use super::relation::Open;
 use super::sweep::{next_row_within, tuple_in};
 use super::{Datum, Oid};
@@ -16,8 +16,8 @@ pub struct Fresh(pg_sys::Snapshot);
 impl Fresh {
     pub fn take() -> Fresh {
         // SAFETY: inside a transaction; registered with the current resource owner, which also gives it
-        // back on ERROR.
-        unsafe { Fresh(pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot())) }
+        // back on ERROR. Nothing has a destructor.
+        unsafe { Fresh(guarded(|| raw::RegisterSnapshot(raw::GetLatestSnapshot()))) }
     }
 
     pub(super) fn raw(&self) -> pg_sys::Snapshot {
@@ -126,60 +126,38 @@ impl<'a> Cursor<'a> {
         keys: usize,
         columns: i16,
     ) -> Cursor<'a> {
-        // SAFETY: table and index are open and belong together; the snapshot outlives the cursor.
-        unsafe {
-            Cursor {
-                scan: begin_scan(table.raw(), index.raw(), snapshot, keys as i32),
-                slot: pg_sys::table_slot_create(table.raw(), std::ptr::null_mut()),
-                keys: [pg_sys::ScanKeyData::default(); 2],
-                table,
-                columns,
-            }
-        }
+        let (heap, index) = (table.raw(), index.raw());
+        // SAFETY: table and index are open and belong together; the snapshot outlives the cursor. Nothing has
+        // a destructor.
+        let (scan, slot) = unsafe {
+            guarded(|| {
+                let scan = begin_scan(heap, index, snapshot, keys as i32);
+                (scan, raw::table_slot_create(heap, std::ptr::null_mut()))
+            })
+        };
+        Cursor { scan, slot, keys: [pg_sys::ScanKeyData::default(); 2], table, columns }
     }
 
     /// Goes to the first entry that fits; as many keys as the cursor was opened for, for the index's first
     /// columns in turn, which are of the keys' types.
     pub fn seek(&mut self, keys: &[Key]) {
-        for (place, key) in keys.iter().enumerate() {
-            let (strategy, procedure, value) = match *key {
-                Key::Int2Is(value) => (pg_sys::BTEqualStrategyNumber, pg_sys::F_INT2EQ, Datum::from(value)),
-                Key::Int8From(value) => {
-                    (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE, Datum::from(value))
-                }
-                Key::Int8To(value) => {
-                    (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE, Datum::from(value))
-                }
-                Key::Int4From(value) => {
-                    (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT4GE, Datum::from(value))
-                }
-                Key::TextIs(value) => (pg_sys::BTEqualStrategyNumber, pg_sys::F_TEXTEQ, value),
-                Key::TextFrom(value) => (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_TEXT_GE, value),
-                Key::TextAfter(value) => (pg_sys::BTGreaterStrategyNumber, pg_sys::F_TEXT_GT, value),
-            };
-            let column = if matches!(key, Key::Int8To(_)) { place } else { place + 1 } as i16;
-            // SAFETY: the procedures compare values of the columns' types, by the index's collations.
-            unsafe {
-                pg_sys::ScanKeyInit(
-                    &mut self.keys[place],
-                    column,
-                    strategy as u16,
-                    Oid::from(procedure),
-                    value,
-                );
-                let collations = (*(*self.scan).indexRelation).rd_indcollation;
-                self.keys[place].sk_collation = *collations.add(column as usize - 1);
-            }
-        }
-        // SAFETY: the keys are copied; their number is that of `open`.
+        assert!(keys.len() <= self.keys.len());
+        let list = self.keys.as_mut_ptr();
+        let (scan, wanted, count) = (self.scan, keys.as_ptr(), keys.len());
+        // SAFETY: so many keys are wanted, and there is room for them. The procedures compare values of the
+        // columns' types, by the index's collations. The keys are copied; their number is that of `open`.
+        // Nothing has a destructor.
         unsafe {
-            pg_sys::index_rescan(
-                self.scan,
-                self.keys.as_mut_ptr(),
-                keys.len() as i32,
-                std::ptr::null_mut(),
-                0,
-            );
+            guarded(|| {
+                for place in 0..count {
+                    let (is_same_column, strategy, procedure, value) = compared(*wanted.add(place));
+                    let column = if is_same_column { place } else { place + 1 };
+                    let key = list.add(place);
+                    raw::ScanKeyInit(key, column as i16, strategy as u16, Oid::from(procedure), value);
+                    (*key).sk_collation = *(*(*scan).indexRelation).rd_indcollation.add(column - 1);
+                }
+                raw::index_rescan(scan, list, count as i32, std::ptr::null_mut(), 0);
+            });
         }
     }
 
@@ -218,16 +196,33 @@ impl Drop for Cursor<'_> {
         if super::failure::is_raised() {
             return;
         }
-        // SAFETY: both made by `open`; ending the scan lets go of its pins.
+        let (scan, slot) = (self.scan, self.slot);
+        // SAFETY: both made by `open`; ending the scan lets go of its pins. Nothing has a destructor.
         unsafe {
-            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
-            pg_sys::index_endscan(self.scan);
+            guarded(|| {
+                raw::ExecDropSingleTupleTableSlot(slot);
+                raw::index_endscan(scan);
+            });
         }
     }
 }
 
+/// Is a key of the column of the one before; how it is compared, and with what.
+fn compared(key: Key) -> (bool, u32, u32, Datum) {
+    use pg_sys::{BTEqualStrategyNumber, BTGreaterEqualStrategyNumber, BTGreaterStrategyNumber};
+    match key {
+        Key::Int2Is(value) => (false, BTEqualStrategyNumber, pg_sys::F_INT2EQ, Datum::from(value)),
+        Key::Int8From(value) => (false, BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE, Datum::from(value)),
+        Key::Int8To(value) => (true, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE, Datum::from(value)),
+        Key::Int4From(value) => (false, BTGreaterEqualStrategyNumber, pg_sys::F_INT4GE, Datum::from(value)),
+        Key::TextIs(value) => (false, BTEqualStrategyNumber, pg_sys::F_TEXTEQ, value),
+        Key::TextFrom(value) => (false, BTGreaterEqualStrategyNumber, pg_sys::F_TEXT_GE, value),
+        Key::TextAfter(value) => (false, BTGreaterStrategyNumber, pg_sys::F_TEXT_GT, value),
+    }
+}
+
 /// # Safety
-/// The index is one of the table's; the snapshot stays valid until the scan is ended.
+/// Called inside `guarded`. The index is one of the table's; the snapshot stays valid until the scan is ended.
 unsafe fn begin_scan(
     table: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -237,9 +232,9 @@ unsafe fn begin_scan(
     // SAFETY: by the contract above.
     unsafe {
         #[cfg(not(feature = "pg18"))]
-        return pg_sys::index_beginscan(table, index, snapshot, keys, 0);
+        return raw::index_beginscan(table, index, snapshot, keys, 0);
         #[cfg(feature = "pg18")]
-        return pg_sys::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0);
+        return raw::index_beginscan(table, index, snapshot, std::ptr::null_mut(), keys, 0);
     }
 }
 

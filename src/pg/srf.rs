@@ -1,6 +1,8 @@
 //! Returning a set of rows by filling a tuplestore.
 
 use super::entry::Call;
+use super::guard::guarded;
+use super::raw;
 use super::spi::Arg;
 use pgrx::pg_sys::{self, Datum};
 
@@ -54,21 +56,41 @@ impl RowSink {
 
     /// A row from its columns; as many as the function declares.
     pub fn put(&self, columns: &[Arg]) {
+        self.put_all(&[columns]);
+    }
+
+    /// Rows from their columns: arrays or slices.
+    pub fn put_all<Row: AsRef<[Arg]>>(&self, rows: &[Row]) {
         const MOST: usize = 32;
-        let (mut values, mut nulls) = ([Datum::from(0); MOST], [true; MOST]);
-        for (place, column) in columns.iter().enumerate() {
-            (values[place], nulls[place]) = (column.unwrap_or(Datum::from(0)), column.is_none());
-        }
-        // SAFETY: column count asserted; the tuplestore copies the row.
+        let (store, desc) = (self.store, self.desc);
+        // SAFETY: so many columns are declared, and there is room for them; the tuplestore copies the rows. Nothing
+        // has a destructor.
         unsafe {
-            assert_eq!(columns.len() as i32, (*self.desc).natts);
-            pg_sys::tuplestore_putvalues(self.store, self.desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+            let declared = (*desc).natts as usize;
+            assert!(declared <= MOST && rows.iter().all(|row| row.as_ref().len() == declared));
+            guarded(|| {
+                let (mut values, mut nulls) = ([Datum::from(0); MOST], [true; MOST]);
+                for row in rows {
+                    let places = values.iter_mut().zip(&mut nulls);
+                    row.as_ref().iter().zip(places).for_each(|(column, (value, is_null))| {
+                        (*value, *is_null) = (column.unwrap_or(Datum::from(0)), column.is_none());
+                    });
+                    raw::tuplestore_putvalues(store, desc, values.as_ptr(), nulls.as_ptr());
+                }
+            });
         }
     }
 
-    /// A row that is a composite value of the declared type already.
-    pub fn put_row(&self, row: Datum) {
-        // SAFETY: a composite value; the tuplestore copies the row.
-        unsafe { pg_sys::tuplestore_puttuple(self.store, &mut super::row::tuple(row)) };
+    /// Rows that are composite values of the declared type already.
+    pub fn put_rows<T>(&self, list: &[T], row_of: impl Fn(&T) -> Datum + Copy) {
+        let store = self.store;
+        // SAFETY: composite values; the tuplestore copies the rows. Nothing has a destructor, and `row_of` reads
+        // a field.
+        unsafe {
+            guarded(|| {
+                list.iter()
+                    .for_each(|one| raw::tuplestore_puttuple(store, &mut super::row::tuple(row_of(one))))
+            });
+        }
     }
 }

@@ -9,8 +9,8 @@ pub type Micros = i64;
 
 /// The time by the clock, not that of the transaction.
 pub fn now() -> Micros {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
+    // SAFETY: reads the clock, and does not raise.
+    unsafe { raw::GetCurrentTimestamp() }
 }
 
 /// The time that `now()` gives in SQL.

@@ -90,8 +90,8 @@ pub fn sees_only_the_past() -> bool {
 
 /// Does this transaction go on after the present statement, for as long as its user likes?
 pub fn is_in_block() -> bool {
-    // SAFETY: reads the transaction state.
-    unsafe { pg_sys::IsTransactionBlock() }
+    // SAFETY: reads the transaction state, and does not raise.
+    unsafe { super::raw::IsTransactionBlock() }
 }
 
 /// How deep in subtransactions we are; 1 outside of any.
@@ -102,8 +102,8 @@ pub fn nest_level() -> i32 {
 
 /// The number of the present command, which is going to write.
 pub fn command_to_write() -> u32 {
-    // SAFETY: inside a transaction that may write (`require_writable`).
-    unsafe { pg_sys::GetCurrentCommandId(true) }
+    // SAFETY: inside a transaction that may write (`require_writable`): no parallel worker, where it would raise.
+    unsafe { super::raw::GetCurrentCommandId(true) }
 }
 
 /// Raises, as the executor does, if this transaction may not write.
