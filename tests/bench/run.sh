@@ -21,7 +21,10 @@ Ratio: above 1, queue_ext is the better one (median of the ratios of the rounds)
 | measurement | hand-written | queue_ext | ratio | target |
 |---|---|---|---|---|
 END
-[ $# -gt 0 ] || set -- tests/bench/[0-9]*.sh
+if [ $# = 0 ]; then
+    mapfile -t all < <(printf '%s\n' tests/bench/[0-9]*.sh | sort --version-sort)
+    set -- "${all[@]}"
+fi
 for measurement in "$@"; do
     began=$SECONDS
     # shellcheck source=/dev/null
