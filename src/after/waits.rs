@@ -3,6 +3,7 @@
 //!
 //! All bits zero is the valid beginning: nothing is known, so everything is to be looked at.
 
+use crate::spin::SpinLock;
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
@@ -21,7 +22,7 @@ const NEVER: Micros = i64::MAX;
 
 #[repr(C)]
 pub struct Waits {
-    lock: AtomicBool,
+    lock: SpinLock,
     /// No job of the queue waits for another one.
     none: AtomicBool,
     /// Goes up whenever a transaction that put waiting jobs commits.
@@ -45,7 +46,7 @@ pub struct Waits {
 impl Default for Waits {
     fn default() -> Waits {
         Waits {
-            lock: AtomicBool::new(false),
+            lock: SpinLock::default(),
             none: AtomicBool::new(false),
             added: AtomicU64::new(0),
             all: AtomicBool::new(false),
@@ -72,21 +73,9 @@ pub struct Pass {
 }
 
 impl Waits {
-    fn locked<R>(&self, work: impl FnOnce() -> R) -> R {
-        let mut tries = 0u32;
-        while self.lock.compare_exchange_weak(false, true, Acquire, Relaxed).is_err() {
-            tries += 1;
-            // Whoever holds it may have lost its processor.
-            if tries.is_multiple_of(1000) { std::thread::yield_now() } else { std::hint::spin_loop() }
-        }
-        let result = work();
-        self.lock.store(false, Release);
-        result
-    }
-
     /// Nothing is known any more.
     pub fn reset(&self) {
-        self.locked(|| {
+        self.lock.locked(|| {
             self.none.store(false, Relaxed);
             self.all.store(false, Relaxed);
             self.urgent.store(false, Relaxed);
@@ -111,7 +100,7 @@ impl Waits {
 
     /// Waiting jobs were committed. These they wait for; `None`: not known, or too many to tell.
     pub fn add(&self, ids: Option<&mut dyn Iterator<Item = i64>>) {
-        self.locked(|| {
+        self.lock.locked(|| {
             self.none.store(false, Relaxed);
             self.added.fetch_add(1, Relaxed);
             self.note(ids);
@@ -123,7 +112,7 @@ impl Waits {
         if self.is_none() {
             return false;
         }
-        self.locked(|| self.note(ids));
+        self.lock.locked(|| self.note(ids));
         true
     }
 
@@ -143,7 +132,7 @@ impl Waits {
 
     /// All are to be looked at again.
     pub fn ask_for_all(&self) {
-        self.locked(|| {
+        self.lock.locked(|| {
             self.none.store(false, Relaxed);
             self.all.store(true, Relaxed);
         });
@@ -167,7 +156,7 @@ impl Waits {
 
     /// Somebody looked, after `added_so_far`, whether any job waits.
     pub fn seen(&self, any: bool, added: u64) {
-        self.locked(|| {
+        self.lock.locked(|| {
             let known = self.none.load(Relaxed);
             if any && known {
                 // Nobody told of it: a prepared transaction.
@@ -184,7 +173,7 @@ impl Waits {
 
     /// When there is something to look at.
     pub fn due(&self) -> Micros {
-        self.locked(|| {
+        self.lock.locked(|| {
             if self.none.load(Relaxed) {
                 NEVER
             } else if self.count.load(Relaxed) > 0 || self.passing.load(Relaxed) {
@@ -201,7 +190,7 @@ impl Waits {
     pub fn take(&self) -> Vec<i64> {
         // Allocated before: nobody waits for that.
         let mut taken = Vec::with_capacity(MOST_IDS);
-        self.locked(|| {
+        self.lock.locked(|| {
             let count = self.count.swap(0, Relaxed);
             taken.extend(self.ids[..count].iter().map(|id| id.load(Relaxed)));
         });
@@ -210,7 +199,7 @@ impl Waits {
 
     /// The next step of a pass, if one is under way or due.
     pub fn begin(&self, now: Micros) -> Option<Pass> {
-        self.locked(|| {
+        self.lock.locked(|| {
             let added = self.added.load(Relaxed);
             if self.passing.load(Relaxed) {
                 return Some(Pass { from: self.cursor.load(Relaxed), added });
@@ -231,7 +220,7 @@ impl Waits {
 
     /// The step has come to this id.
     pub fn advance(&self, pass: &Pass, last: i64) {
-        self.locked(|| {
+        self.lock.locked(|| {
             if self.cursor.load(Relaxed) == pass.from {
                 self.cursor.store(last, Relaxed);
             }
@@ -240,7 +229,7 @@ impl Waits {
 
     /// The step found no more.
     pub fn finish(&self, pass: &Pass, now: Micros) {
-        self.locked(|| {
+        self.lock.locked(|| {
             if self.cursor.load(Relaxed) == pass.from && self.passing.swap(false, Relaxed) {
                 let took = (now - self.began.load(Relaxed)).max(0);
                 self.looked.store(now, Relaxed);

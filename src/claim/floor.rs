@@ -34,9 +34,8 @@
 //! changes with triggers disabled. For those there is the safety scan (`safety`). All of this is a hint:
 //! the truth is in the table, and losing the hint (all bits zero) costs one scan from the beginning.
 
-use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
-};
+use crate::spin::SpinLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 pub const PRIORITIES: usize = 10;
 /// Claims of one queue that may be in their scan at the same time and still raise the floor.
@@ -79,7 +78,7 @@ pub fn include_all(keys: &mut Keys, others: &Keys) {
 #[derive(Default)]
 #[repr(C)]
 pub struct Floors {
-    lock: AtomicBool,
+    lock: SpinLock,
     /// Changes when the slot gets another queue.
     incarnation: AtomicU64,
     floor: [AtomicI64; PRIORITIES],
@@ -108,21 +107,9 @@ pub struct Reading {
 }
 
 impl Floors {
-    fn locked<R>(&self, work: impl FnOnce() -> R) -> R {
-        let mut tries = 0u32;
-        while self.lock.compare_exchange_weak(false, true, Acquire, Relaxed).is_err() {
-            tries += 1;
-            // Whoever holds it may have lost its processor.
-            if tries.is_multiple_of(1000) { std::thread::yield_now() } else { std::hint::spin_loop() }
-        }
-        let result = work();
-        self.lock.store(false, Release);
-        result
-    }
-
     /// Everything may be claimable again; marks taken before are void.
     pub fn reset(&self) {
-        self.locked(|| {
+        self.lock.locked(|| {
             self.incarnation.fetch_add(1, Relaxed);
             self.floor.iter().chain(&self.dead).for_each(|key| key.store(BOTTOM, Relaxed));
             self.marks.iter().for_each(|mark| mark.taken.store(false, Relaxed));
@@ -134,7 +121,7 @@ impl Floors {
         if *keys == NONE {
             return;
         }
-        self.locked(|| {
+        self.lock.locked(|| {
             let marks = self.marks.iter().filter(|mark| mark.taken.load(Relaxed)).map(|mark| &mark.lowest);
             for list in marks.chain([&self.floor, &self.dead]) {
                 for (place, key) in list.iter().zip(keys) {
@@ -148,7 +135,7 @@ impl Floors {
 
     /// To be called before the snapshot is taken.
     pub fn begin(&self) -> Reading {
-        self.locked(|| {
+        self.lock.locked(|| {
             let mark = self.marks.iter().position(|mark| !mark.taken.load(Relaxed));
             if let Some(mark) = mark.map(|place| &self.marks[place]) {
                 mark.taken.store(true, Relaxed);
@@ -166,7 +153,7 @@ impl Floors {
     /// The scan is over: below `reached` nothing is claimable, as far as it saw; below `dead`, nothing
     /// ever will be. Keys that say nothing new change nothing.
     pub fn finish(&self, reading: &Reading, reached: &Keys, dead: &Keys) {
-        self.locked(|| {
+        self.lock.locked(|| {
             let Some(mark) = self.mark_of(reading) else { return };
             for p in 0..PRIORITIES {
                 let clip = mark.lowest[p].load(Relaxed);
@@ -183,7 +170,7 @@ impl Floors {
 
     /// The scan did not come to its end.
     pub fn abandon(&self, reading: &Reading) {
-        self.locked(|| {
+        self.lock.locked(|| {
             if let Some(mark) = self.mark_of(reading) {
                 mark.taken.store(false, Relaxed);
             }

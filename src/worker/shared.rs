@@ -11,6 +11,7 @@ use crate::pg::bgworker;
 use crate::pg::latch::LatchSlot;
 use crate::pg::time::{Micros, now};
 use crate::settings;
+use crate::spin::SpinLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 
 pub const MAX_WORKERS: usize = 64;
@@ -47,19 +48,10 @@ pub struct Shared {
     /// Transactions that are about to lower the floors of all queues of their database.
     pub telling_all: Telling,
     /// Guards taking places in the arrays above; held for a few stores only.
-    lock: AtomicBool,
+    lock: SpinLock,
 }
 
 impl Shared {
-    fn locked<R>(&self, work: impl FnOnce() -> R) -> R {
-        while self.lock.compare_exchange_weak(false, true, SeqCst, SeqCst).is_err() {
-            std::hint::spin_loop();
-        }
-        let result = work();
-        self.lock.store(false, SeqCst);
-        result
-    }
-
     pub fn database(&self, database: u32) -> Option<&DatabaseSlot> {
         self.databases.iter().find(|slot| slot.database.load(SeqCst) == database)
     }
@@ -67,7 +59,7 @@ impl Shared {
     /// The database's place, taken if it has none yet; `None` when all are taken.
     pub fn take_database(&self, database: u32) -> Option<&DatabaseSlot> {
         self.database(database).or_else(|| {
-            self.locked(|| {
+            self.lock.locked(|| {
                 self.database(database).or_else(|| {
                     let slot = self.database(0)?;
                     slot.clear();
@@ -95,7 +87,7 @@ impl Shared {
     /// served by polling.
     pub fn take_queue(&self, database: u32, queue: u32) -> Option<usize> {
         self.find_queue(database, queue).or_else(|| {
-            self.locked(|| {
+            self.lock.locked(|| {
                 self.find_queue(database, queue).or_else(|| {
                     let place = self.queues.iter().position(|slot| slot.is(0, 0))?;
                     self.queues_end.fetch_max(place + 1, SeqCst);
@@ -113,7 +105,7 @@ impl Shared {
     pub fn retain_queues(&self, database: u32, exists: impl Fn(u32) -> bool) {
         for slot in self.used_queues().iter().filter(|slot| slot.database.load(SeqCst) == database) {
             if !exists(slot.queue.load(SeqCst)) && slot.active.load(SeqCst) == 0 {
-                self.locked(|| {
+                self.lock.locked(|| {
                     slot.queue.store(0, SeqCst);
                     slot.database.store(0, SeqCst);
                 });
@@ -151,7 +143,7 @@ impl Shared {
     pub fn join(&self, worker: &WorkerSlot, place: usize, limit: usize) -> bool {
         let queue = &self.queues[place];
         // Together: two at once must not both take the room that only one may have.
-        self.locked(|| {
+        self.lock.locked(|| {
             let may = self.has_room(queue, limit);
             if may {
                 queue.active.fetch_add(1, SeqCst);
@@ -203,7 +195,7 @@ impl Shared {
 
     /// A free place for a worker that is about to be started, if fewer than `limit` are in use.
     pub fn take_worker(&self, database: u32, role: u32, limit: usize) -> Option<(usize, u32)> {
-        self.locked(|| {
+        self.lock.locked(|| {
             if self.workers_in_use() >= limit.min(MAX_WORKERS) {
                 return None;
             }

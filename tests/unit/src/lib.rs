@@ -26,6 +26,8 @@ mod position;
 mod span;
 #[path = "../../../src/enqueue/spec.rs"]
 mod spec;
+#[path = "../../../src/spin.rs"]
+mod spin;
 #[path = "../../../src/claim/telling.rs"]
 mod telling;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use postgres::Client;
 use queue_ext_server_tests::{Server, Sql, until, until_some};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 /// A queue `name` of jobs with a number; each that is processed leaves its number in the table `done`.
 /// Jobs whose number is negative fail.
@@ -66,4 +68,26 @@ pub fn crash_twice_at_work(server: &Server, mut db: Client) -> Client {
         db = server.reconnect("shop");
     }
     db
+}
+
+/// Does `work` beside so many clients, which are told to stop when it is done.
+pub fn beside_clients(server: &Server, count: usize, client: fn(Client, &AtomicBool), work: impl FnOnce()) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..count {
+            let other = server.connect("shop");
+            scope.spawn(|| client(other, &stop));
+        }
+        let _stops_all = Stops(&stop);
+        work();
+    });
+}
+
+/// Told when it is dropped, also by a failure.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

@@ -1,10 +1,9 @@
 //! Groups with several workers and clients at a time, and when these are killed.
 
-use crate::fixture::crash_twice_at_work;
+use crate::fixture::{beside_clients, crash_twice_at_work};
 use postgres::Client;
 use queue_ext_server_tests::{Server, Sql, until};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 /// A queue whose runs are logged, each with its beginning and end. Numbers that `fails` is true for fail in
 /// their first attempt.
@@ -106,17 +105,11 @@ fn workers_and_clients_share_groups() {
     let server = Server::start(&[]);
     let mut db = server.app("shop");
     logged(&mut db, "", "job.n % 13 = 0", 3);
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            let other = server.connect("shop");
-            scope.spawn(|| client(other, &stop));
-        }
+    beside_clients(&server, 2, client, || {
         for part in 0..10 {
             put(&mut db, part * 150 + 1, part * 150 + 150, 12);
         }
         until_run(&mut db, 1500);
-        stop.store(true, Ordering::SeqCst);
     });
     assert_eq!((overlaps(&mut db), overtakings(&mut db)), (0, 0));
     assert!(db.one::<bool>("SELECT bool_or(by_client) FROM runs"));

@@ -1,10 +1,9 @@
 //! Limits with several workers and clients at a time, and when workers are killed.
 
-use crate::fixture::crash_twice_at_work;
+use crate::fixture::{beside_clients, crash_twice_at_work};
 use postgres::Client;
 use queue_ext_server_tests::{Server, Sql, until};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 /// A queue whose runs are logged, each with its beginning and end.
 fn logged(db: &mut Client, options: &str) {
@@ -66,15 +65,9 @@ fn client(mut db: Client, stop: &AtomicBool) {
 
 /// Four workers and three clients.
 fn run_with_clients(server: &Server, db: &mut Client, count: i32, keys: i32) {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..3 {
-            let other = server.connect("shop");
-            scope.spawn(|| client(other, &stop));
-        }
+    beside_clients(server, 3, client, || {
         put(db, count, keys);
         until_run(db, i64::from(count));
-        stop.store(true, Ordering::SeqCst);
     });
 }
 

@@ -1,6 +1,7 @@
 //! Rate limits with several workers and clients at a time, and when workers are killed. Each start is written
 //! into the server's log, so that those of failed, killed and rolled back runs count, too.
 
+use crate::fixture::beside_clients;
 use postgres::Client;
 use queue_ext_server_tests::{Server, Sql, until, until_some};
 use std::collections::BTreeMap;
@@ -95,15 +96,9 @@ fn until_run(db: &mut Client, count: i64) {
 
 /// Two clients beside the workers.
 fn run_with_clients(server: &Server, db: &mut Client, count: i32, keys: i32) {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            let other = server.connect("shop");
-            scope.spawn(|| client(other, &stop));
-        }
+    beside_clients(server, 2, client, || {
         put(db, count, keys);
         until_run(db, i64::from(count));
-        stop.store(true, Ordering::SeqCst);
     });
 }
 
