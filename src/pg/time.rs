@@ -25,6 +25,14 @@ pub fn interval_micros(interval: &Interval) -> Micros {
     days.saturating_mul(86_400_000_000).saturating_add(interval.micros())
 }
 
+/// An interval's length as `extract(epoch FROM …)` gives it: a whole year has 365.25 days.
+pub fn epoch(interval: &Interval) -> f64 {
+    let months = interval.months();
+    let hours =
+        i64::from(months / 12) * 8766 + i64::from(months % 12) * 720 + i64::from(interval.days()) * 24;
+    (i128::from(hours) * 3_600_000_000 + i128::from(interval.micros())) as f64 / 1e6
+}
+
 /// The last time there is, before `END_TIMESTAMP` of datatype/timestamp.h: what comes after cannot be read.
 const LAST: Micros = 9_223_371_331_200_000_000 - 1;
 

@@ -1,12 +1,13 @@
 //! How a queue's table is stored: the numbers of its columns, its partitions and the indexes that claims
 //! use. Known only if it is stored as it was made; else jobs are moved by SQL.
 
-use super::stored::{Index, Stored};
+use super::stored::Stored;
 use super::{HEADER, STATES};
 use crate::pg::Oid;
 use crate::pg::group;
 use crate::pg::leased;
 use crate::pg::ready::{Columns, Place};
+use crate::pg::stored::Index;
 use pgrx::pg_sys;
 
 /// The header's columns, in the order of `HEADER`.
@@ -58,9 +59,10 @@ impl Layout {
         let (mut indexes, mut group_indexes) = (partitions, partitions);
         for (table, state) in &stored.partitions {
             if let Some(place) = state.filter(|_| stored.is_alike(*table)) {
+                let there = stored.indexes_of(*table);
                 partitions[place] = *table;
-                indexes[place] = claim_index(stored, *table, place, &numbers)?;
-                group_indexes[place] = group_index(stored, *table, place, &numbers).unwrap_or(Oid::INVALID);
+                indexes[place] = claim_index(&there, place, &numbers)?;
+                group_indexes[place] = group_index(&there, place, &numbers).unwrap_or(Oid::INVALID);
             }
         }
         (!partitions.contains(&Oid::INVALID)).then(|| Layout {
@@ -153,30 +155,32 @@ fn position(state: &str) -> Option<usize> {
 }
 
 /// A partition's index for claims: (priority, id) on the ready ones, (id) on the others.
-fn claim_index(stored: &Stored, table: Oid, place: usize, numbers: &[i16]) -> Option<Oid> {
+fn claim_index(there: &[Index], place: usize, numbers: &[i16]) -> Option<Oid> {
     let columns: &[Col] = if place == 0 { &[Col::Priority, Col::Id] } else { &[Col::Id] };
     let fits = |index: &&Index| index.unique && index.condition.is_none() && is_on(index, columns, numbers);
-    let found = stored.indexes_of(table).filter(fits);
+    let found = there.iter().filter(fits);
     found.max_by_key(|index| (index.standing, std::cmp::Reverse(index.oid.to_u32()))).map(|index| index.oid)
 }
 
 /// A partition's index for groups.
-fn group_index(stored: &Stored, table: Oid, place: usize, numbers: &[i16]) -> Option<Oid> {
+fn group_index(there: &[Index], place: usize, numbers: &[i16]) -> Option<Oid> {
     let columns: &[Col] = match STATES[place] {
         "ready" | "blocked" => &[Col::GroupKey, Col::Id],
         "scheduled" => &[Col::GroupKey, Col::Attempt],
         _ => &[Col::GroupKey],
     };
-    let condition = match STATES[place] {
-        "blocked" => "((group_key IS NOT NULL) AND (after IS NULL))",
-        _ => "(group_key IS NOT NULL)",
+    let number = |column: Col| numbers[column as usize];
+    let (in_group, waits_for_none) = ((number(Col::GroupKey), true), (number(Col::After), false));
+    let conditions: &[_] = match STATES[place] {
+        "blocked" => &[in_group, waits_for_none],
+        _ => &[in_group],
     };
     let fits = |index: &&Index| {
-        index.condition.as_deref() == Some(condition)
-            && index.collation == pg_sys::C_COLLATION_OID
+        index.collation == pg_sys::C_COLLATION_OID
             && is_on(index, columns, numbers)
+            && index.condition.as_ref().is_some_and(|condition| condition.is(conditions))
     };
-    stored.indexes_of(table).filter(fits).map(|index| index.oid).min_by_key(|oid| oid.to_u32())
+    there.iter().filter(fits).map(|index| index.oid).min_by_key(|oid| oid.to_u32())
 }
 
 fn is_on(index: &Index, columns: &[Col], numbers: &[i16]) -> bool {

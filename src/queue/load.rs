@@ -2,29 +2,38 @@
 
 use super::layout::Layout;
 use super::options::Options;
-use super::stored::{Attribute, Stored};
-use super::{Column, HEADER, Queue, as_extension};
+use super::stored::Stored;
+use super::{Column, HEADER, Queue};
 use crate::error::Error;
 use crate::pg::json::Kind;
-use crate::pg::spi;
-use crate::pg::{Oid, catalog, lookup};
+use crate::pg::rows::{self, Key};
+use crate::pg::scan::Fresh;
+use crate::pg::stored::{self, Attribute};
+use crate::pg::{Oid, catalog, lookup, role, xact};
 use pgrx::pg_sys;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
-/// A sequence does not give out numbers in order if sessions keep some in stock, or if it runs backwards or in a
-/// circle.
-const LOAD: &str = "
-    SELECT q.max_attempts, extract(epoch FROM q.backoff)::float8, q.backoff_factor,
-           extract(epoch FROM q.backoff_max)::float8, extract(epoch FROM q.lease)::float8,
-           extract(epoch FROM q.keep_done)::float8, q.paused, q.on_conflict, q.on_group_failure,
-           q.max_running, q.max_running_per_key, q.rate_limit, q.rate_limit_per_key,
-           extract(epoch FROM q.rate_interval)::float8, extract(epoch FROM q.keep_failed)::float8, p.xmin::text,
-           EXISTS (SELECT FROM queue.timetable t WHERE t.queue = q.queue),
-           (SELECT seqcache = 1 AND seqincrement > 0 AND NOT seqcycle FROM pg_sequence WHERE seqrelid = $2)
-    FROM queue.queues q LEFT JOIN queue.processors p ON p.queue = q.queue
-    WHERE q.queue = $1";
-const TYPES: [Oid; 2] = [pg_sys::REGCLASSOID, pg_sys::OIDOID];
+/// What the extension remembers about a queue.
+struct Remembered {
+    options: Options,
+    registration: Option<String>,
+    has_schedules: bool,
+}
+
+impl Remembered {
+    /// As it is now, also for a transaction that is bound to an older snapshot: the session keeps it beyond that
+    /// transaction, and has heard of what was changed since the snapshot was taken.
+    fn of(oid: Oid) -> Option<Remembered> {
+        let now = Fresh::take();
+        let key = (c"queue", Key::Oid(oid));
+        let options = rows::of_own(c"queues", key, &now, |row| Options::of(&row))?;
+        let registration = rows::of_own(c"processors", key, &now, |row| row.written_by());
+        let has_schedules = rows::of_own(c"timetable", key, &now, |_| ()).is_some();
+        let registration = registration.flatten().map(|transaction| transaction.to_string());
+        Some(Remembered { options, registration, has_schedules })
+    }
+}
 
 /// The types of the header's columns, and how they are defined, in the order of `HEADER`. Values are read by
 /// type, so a column of another type must not pass.
@@ -51,53 +60,50 @@ const HEADER_TYPES: [(Oid, &str); HEADER.len()] = [
     (pg_sys::BOOLOID, "boolean"),                     // keep_result
 ];
 
-/// Must be called inside `spi::connect`.
+/// Leaves memory behind in the present context.
 pub fn load(oid: Oid) -> Result<Queue, Error> {
-    as_extension(|| {
-        let name = catalog::relation_name(oid).unwrap_or_else(|| oid.to_string());
-        let sequence = lookup::identity_sequence(oid, c"id");
-        let found = spi::run_kept(LOAD, &TYPES, &[spi::arg(oid), sequence.and_then(spi::arg)]);
-        if found.is_empty() {
-            return Err(Error::NotAQueue(name));
+    // What this transaction itself has changed is to be seen.
+    xact::next_command();
+    let name = catalog::relation_name(oid).unwrap_or_else(|| oid.to_string());
+    let sequence = lookup::identity_sequence(oid, c"id");
+    let remembered = Remembered::of(oid).ok_or_else(|| Error::NotAQueue(name.clone()))?;
+    let stored = Stored::of(oid);
+    let changed = |column: &str, definition: &str| {
+        // Reading it waited for somebody who has dropped it.
+        if catalog::relation_name(oid).is_none() {
+            return Error::NotAQueue(name.clone());
         }
-        let stored = Stored::of(oid);
-        let changed = |column: &str, definition: &str| {
-            // Reading it waited for somebody who has dropped it.
-            if catalog::relation_name(oid).is_none() {
-                return Error::NotAQueue(name.clone());
-            }
-            Error::HeaderChanged { queue: name.clone(), column: column.into(), definition: definition.into() }
-        };
-        for (column, (type_oid, definition)) in HEADER.into_iter().zip(HEADER_TYPES) {
-            let must_be_filled = definition.ends_with("NOT NULL");
-            let fits = |found: &&Attribute| found.type_oid == type_oid && (found.filled || !must_be_filled);
-            stored.column(column).filter(fits).ok_or_else(|| changed(column, definition))?;
-        }
-        let no_sequence = || changed("id", "bigint GENERATED ALWAYS AS IDENTITY");
-        let sequence = sequence.ok_or_else(no_sequence)?;
-        let columns = columns_of(&stored);
-        let row_type = catalog::row_type_of(oid);
-        Ok(Queue {
-            oid,
-            table: catalog::qualified_name(oid),
-            name,
-            alias: free_alias(&columns),
-            owner: catalog::owner_of(oid),
-            row_type,
-            row_array_type: lookup::array_type_of(row_type),
-            columns,
-            options: Options::of_row(&found, 1),
-            registration: found.get(0, 16),
-            sequence,
-            in_order: found.get(0, 18).unwrap_or(false),
-            has_schedules: found.get(0, 17).unwrap_or(false),
-            layout: Layout::of(&stored, row_type),
-            parts: stored.partitions.iter().map(|(partition, _)| *partition).chain([sequence]).collect(),
-            deferred: OnceCell::new(),
-            passed_over: RefCell::default(),
-            plans: RefCell::new(HashMap::new()),
-            enqueue_plans: RefCell::new(HashMap::new()),
-        })
+        Error::HeaderChanged { queue: name.clone(), column: column.into(), definition: definition.into() }
+    };
+    for (column, (type_oid, definition)) in HEADER.into_iter().zip(HEADER_TYPES) {
+        let must_be_filled = definition.ends_with("NOT NULL");
+        let fits = |found: &&Attribute| found.type_oid == type_oid && (found.filled || !must_be_filled);
+        stored.column(column).filter(fits).ok_or_else(|| changed(column, definition))?;
+    }
+    let no_sequence = || changed("id", "bigint GENERATED ALWAYS AS IDENTITY");
+    let sequence = sequence.ok_or_else(no_sequence)?;
+    let columns = columns_of(&stored);
+    let row_type = catalog::row_type_of(oid);
+    Ok(Queue {
+        oid,
+        table: catalog::qualified_name(oid),
+        name,
+        alias: free_alias(&columns),
+        owner: catalog::owner_of(oid),
+        row_type,
+        row_array_type: lookup::array_type_of(row_type),
+        columns,
+        options: remembered.options,
+        registration: remembered.registration,
+        sequence,
+        in_order: stored::is_in_order(sequence),
+        has_schedules: remembered.has_schedules,
+        layout: Layout::of(&stored, row_type),
+        parts: stored.partitions.iter().map(|(partition, _)| *partition).chain([sequence]).collect(),
+        deferred: OnceCell::new(),
+        passed_over: RefCell::default(),
+        plans: RefCell::new(HashMap::new()),
+        enqueue_plans: RefCell::new(HashMap::new()),
     })
 }
 
@@ -116,7 +122,12 @@ fn columns_of(stored: &Stored) -> Vec<Column> {
         generated: column.generated,
         number: column.number,
         kind: Kind::of(column.type_oid),
-        cast: (column.type_modifier == -1).then(|| lookup::base_type_name(column.type_oid)).flatten(),
+        cast: (column.type_modifier == -1).then(|| cast_of(column.type_oid)).flatten(),
     })
     .collect()
+}
+
+/// Qualified where the statements made with it need that.
+fn cast_of(type_oid: Oid) -> Option<String> {
+    role::pinned(|| lookup::base_type_name(type_oid))
 }

@@ -1,8 +1,10 @@
 //! A queue's options as remembered.
 
 use super::limits::OnConflict;
-use crate::pg::spi::Rows;
-use crate::pg::time::Micros;
+use crate::pg::rows::Own;
+use crate::pg::time::{Micros, epoch};
+use pgrx::datum::Interval;
+use std::ffi::CStr;
 
 const MICROS_PER_SECOND: f64 = 1_000_000.0;
 
@@ -31,29 +33,27 @@ pub struct Options {
 }
 
 impl Options {
-    /// From the columns of `queue.queues`, beginning at `first`.
-    pub fn of_row(rows: &Rows, first: usize) -> Options {
-        let seconds = |column: usize| rows.get::<f64>(0, column);
+    /// From a row of `queue.queues`.
+    pub fn of(row: &Own) -> Options {
+        let seconds = |column: &CStr| row.get::<Interval>(column).as_ref().map(epoch);
+        let length = |column: &CStr| seconds(column).map(|seconds| (seconds * MICROS_PER_SECOND) as Micros);
+        let word = |column: &CStr| row.get::<String>(column);
         Options {
-            max_attempts: rows.get(0, first).unwrap_or(1),
-            backoff_seconds: seconds(first + 1).unwrap_or(0.0),
-            backoff_factor: seconds(first + 2).unwrap_or(1.0),
-            backoff_max_seconds: seconds(first + 3).unwrap_or(0.0),
-            lease: micros(seconds(first + 4).unwrap_or(0.0)),
-            keep_done: seconds(first + 5).map(micros),
-            paused: rows.get(0, first + 6).unwrap_or(false),
-            on_conflict: rows.get::<String>(0, first + 7).and_then(|name| OnConflict::of(&name)),
-            group_continues: rows.get::<String>(0, first + 8).as_deref() == Some("continue"),
-            max_running: rows.get(0, first + 9),
-            max_running_per_key: rows.get(0, first + 10),
-            rate_limit: rows.get(0, first + 11),
-            rate_limit_per_key: rows.get(0, first + 12),
-            rate_interval: micros(seconds(first + 13).unwrap_or(1.0)),
-            keep_failed: seconds(first + 14).map(micros),
+            max_attempts: row.get(c"max_attempts").unwrap_or(1),
+            backoff_seconds: seconds(c"backoff").unwrap_or(0.0),
+            backoff_factor: row.get(c"backoff_factor").unwrap_or(1.0),
+            backoff_max_seconds: seconds(c"backoff_max").unwrap_or(0.0),
+            lease: length(c"lease").unwrap_or(0),
+            keep_done: length(c"keep_done"),
+            paused: row.get(c"paused").unwrap_or(false),
+            on_conflict: word(c"on_conflict").and_then(|name| OnConflict::of(&name)),
+            group_continues: word(c"on_group_failure").as_deref() == Some("continue"),
+            max_running: row.get(c"max_running"),
+            max_running_per_key: row.get(c"max_running_per_key"),
+            rate_limit: row.get(c"rate_limit"),
+            rate_limit_per_key: row.get(c"rate_limit_per_key"),
+            rate_interval: length(c"rate_interval").unwrap_or(MICROS_PER_SECOND as Micros),
+            keep_failed: length(c"keep_failed"),
         }
     }
-}
-
-fn micros(seconds: f64) -> Micros {
-    (seconds * MICROS_PER_SECOND) as Micros
 }
