@@ -6,6 +6,8 @@ use super::source::Source;
 use super::spec::{self, Spec};
 use super::statement::{self, Form, Shape, Wanted};
 use crate::error::{Error, SqlResult, required};
+use crate::pg::rows::{self, Key};
+use crate::pg::scan::Fresh;
 use crate::pg::time::interval_micros;
 use crate::pg::trigger::Event;
 use crate::pg::{Oid, cache, catalog, role, spi, xact};
@@ -169,17 +171,23 @@ pub struct Found {
 /// What an attachment's trigger is to do; its table or an ancestor of it must be the attached one. Must
 /// be called inside `spi::connect`.
 pub fn find(id: Option<i32>, tables: &[Oid]) -> Result<Found, Error> {
-    const FIND: &str = "SELECT a.queue::oid, a.role::oid, a.source::oid, a.options::text, c.relowner, a.topic
-         FROM queue.attachments a JOIN pg_class c ON c.oid = a.source WHERE a.id = $1";
-    let rows = queue::as_extension(|| spi::run(FIND, &[pg_sys::INT4OID], &[id.and_then(spi::arg)]));
-    let row = |column| (!rows.is_empty()).then(|| rows.get::<Oid>(0, column)).flatten();
-    match (row(2), row(3)) {
-        (Some(role), Some(source)) if tables.contains(&source) => {
-            let options: String = rows.get(0, 4).unwrap_or_default();
-            let spec = serde_json::from_str(&options)
+    // What this transaction itself has attached is to be seen.
+    xact::next_command();
+    // Also what was attached since this transaction's snapshot: the trigger fires.
+    let now = Fresh::take();
+    let remembered = id.and_then(|id| {
+        rows::of_own(c"attachments", (c"id", Key::Int4(id)), &now, |row| {
+            let options: Option<pgrx::JsonB> = row.get(c"options");
+            (row.get(c"role"), row.get(c"source"), row.get(c"queue"), row.get(c"topic"), options)
+        })
+    });
+    match remembered {
+        Some((Some(role), Some(source), queue, topic, options)) if tables.contains(&source) => {
+            let options = options.map_or(serde_json::Value::Null, |options| options.0);
+            let spec = serde_json::from_value(options)
                 .map_err(|e| Error::TriggerUse(format!("unreadable options of attachment {id:?}: {e}")))?;
-            check_rights(source, rows.get(0, 5).unwrap_or(Oid::INVALID), role)?;
-            Ok(Found { queue: row(1), topic: rows.get(0, 6), role, source, spec })
+            check_rights(source, catalog::owner_of(source), role)?;
+            Ok(Found { queue, topic, role, source, spec })
         }
         _ => Err(not_attached(id, tables)),
     }

@@ -76,7 +76,7 @@ fn queue_of(table: Oid) -> Option<Oid> {
     if let Some(known) = QUEUES.with(|queues| queues.borrow().get(&table).copied()) {
         return known;
     }
-    let ancestors = spi::connect(|| catalog::with_ancestors(table));
+    let ancestors = catalog::with_ancestors(table);
     let root = ancestors.last().copied().filter(|root| catalog::is_partitioned(*root));
     QUEUES.with(|queues| queues.borrow_mut().insert(table, root));
     root

@@ -121,16 +121,18 @@ pub fn table_of_row_type(row_type: Oid) -> Option<Oid> {
     (relation != Oid::INVALID).then_some(relation)
 }
 
-/// A table and the partitioned tables it is a partition of, the topmost last. Must be called inside
-/// `spi::connect`.
+/// A table and the partitioned tables it is a partition of, the topmost last.
 pub fn with_ancestors(relation: Oid) -> Vec<Oid> {
-    use super::spi;
-    let sql = "SELECT relid::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors($1)";
-    let rows = super::role::pinned(|| spi::run(sql, &[pg_sys::REGCLASSOID], &[spi::arg(relation)]));
-    if rows.is_empty() {
-        return vec![relation];
+    let mut all = vec![relation];
+    // SAFETY: a syscache lookup, and, for a partition, a new list.
+    unsafe {
+        if pg_sys::get_rel_relispartition(relation) {
+            let list = guarded(|| raw::get_partition_ancestors(relation));
+            let count = if list.is_null() { 0 } else { (*list).length as usize };
+            all.extend((0..count).map(|place| (*(*list).elements.add(place)).oid_value));
+        }
     }
-    (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+    all
 }
 
 pub fn is_partitioned(relation: Oid) -> bool {
@@ -241,31 +243,17 @@ pub fn qualified_name(relation: Oid) -> String {
     pgrx::spi::quote_qualified_identifier(schema.unwrap_or_default(), name.unwrap_or_default())
 }
 
-/// The columns of a table, in order. Must be called inside `spi::connect`.
+/// The columns of a table, in order.
 pub fn columns(relation: Oid) -> Vec<String> {
-    names(
-        relation,
-        "SELECT a.attname::text FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-    )
+    let all = super::stored::attributes(relation).into_iter();
+    all.filter(|column| !column.dropped).map(|column| column.name).collect()
 }
 
-/// The columns of a table's primary key, in order. Must be called inside `spi::connect`.
+/// The columns of a table's primary key, in order.
 pub fn key_columns(relation: Oid) -> Vec<String> {
-    names(
-        relation,
-        "SELECT a.attname::text
-         FROM pg_catalog.pg_index i,
-              LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, place)
-         JOIN pg_catalog.pg_attribute a ON a.attrelid = $1 AND a.attnum = k.attnum
-         WHERE i.indrelid = $1 AND i.indisprimary ORDER BY k.place",
-    )
-}
-
-fn names(relation: Oid, sql: &str) -> Vec<String> {
-    use super::spi;
-    let rows = super::role::pinned(|| spi::run(sql, &[pg_sys::OIDOID], &[spi::arg(relation)]));
-    (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
+    let all = super::stored::attributes(relation);
+    let numbers = super::stored::key(relation).into_iter();
+    numbers.filter_map(|number| Some(all.get(number as usize - 1)?.name.clone())).collect()
 }
 
 /// The schema a relation is in.

@@ -89,6 +89,7 @@ unsafe extern "C-unwind" {
         values: *mut pg_sys::Datum,
         nulls: *mut bool,
     );
+    pub fn get_partition_ancestors(relation: pg_sys::Oid) -> *mut List;
     pub fn palloc0(size: usize) -> *mut std::ffi::c_void;
     pub fn MemoryContextReset(context: pg_sys::MemoryContext);
     pub fn CommandCounterIncrement();

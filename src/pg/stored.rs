@@ -147,6 +147,18 @@ pub fn indexes(table: Oid) -> Vec<Index> {
     found
 }
 
+/// The numbers of the columns of a table's primary key, in order; none if it has none.
+pub fn key(table: Oid) -> Vec<i16> {
+    let mut found = Vec::new();
+    each_index(table, &mut |_, form| {
+        if form.indisprimary {
+            // SAFETY: as many as the index has columns.
+            found = unsafe { form.indkey.values.as_slice(form.indnatts as usize) }.to_vec();
+        }
+    });
+    found
+}
+
 fn each_index(table: Oid, on_index: &mut dyn FnMut(&rows::Row, &pg_sys::FormData_pg_index)) {
     let key = (pg_sys::Anum_pg_index_indrelid, table);
     // SAFETY: pg_index and its index on indrelid; its rows are what they are read as.
