@@ -16,7 +16,7 @@ use crate::queue::Queue;
 use crate::queue::limits::{OnConflict, check_interval};
 use crate::{keys, raw_function, run, wake};
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -33,9 +33,58 @@ struct Compiled {
     on_conflict: Option<OnConflict>,
     /// Jobs are scheduled so long after the transaction's start.
     delay: Option<Micros>,
-    plan: Plan,
-    /// The statement for one row, if it can be evaluated simply.
-    simple: Option<Plan>,
+    /// The statement for all changed rows of a statement, if the trigger fires once for them.
+    at_once: Option<Statement>,
+    /// The statement for one row.
+    by_row: Statement,
+}
+
+/// Planned when it is first needed: most sessions that use a trigger change a few rows at a time, or many.
+struct Statement {
+    sql: String,
+    types: Vec<Oid>,
+    plan: OnceCell<Plan>,
+    is_simple: Cell<Option<bool>>,
+}
+
+impl Statement {
+    fn of(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<Statement, Error> {
+        Ok(Statement {
+            sql: statement(queue, wanted, shape)?,
+            types: shape.parameter_types(),
+            plan: OnceCell::new(),
+            is_simple: Cell::new(None),
+        })
+    }
+
+    /// Must be called inside `spi::connect`, where the changed rows are known, with the rights and the search_path
+    /// that the statement is to have.
+    fn plan(&self) -> &Plan {
+        if let Some(plan) = self.plan.get() {
+            return plan;
+        }
+        let _planner = role::Planner::without_nested_loops();
+        let plan = Plan::prepare(&self.sql, &self.types);
+        // Planning may have called a function that came by here: then it is there by now.
+        self.plan.get_or_init(|| plan)
+    }
+
+    /// If it can be evaluated simply.
+    fn simple_plan(&self, role: Option<Oid>) -> Option<&Plan> {
+        if self.is_simple.get().is_none() {
+            let make = || spi::connect(|| self.plan().make_simple());
+            self.is_simple.set(Some(within(role, make)));
+        }
+        self.plan.get().filter(|_| self.is_simple.get() == Some(true))
+    }
+}
+
+/// With whose rights a trigger's statement runs, under a pinned search_path.
+fn within<R>(role: Option<Oid>, work: impl FnOnce() -> R) -> R {
+    match role {
+        Some(role) => role::as_role(role, work),
+        None => role::pinned(work),
+    }
 }
 
 impl Compiled {
@@ -109,11 +158,7 @@ fn fire(call: &Call, wanted: impl FnOnce(&Firing) -> Result<Wanted, Error>) -> S
     let queue = queue::open(compiled.queue)?;
     let _level = Level::enter(&queue.name)?;
     if !put_simply(&firing, &queue, &compiled)? {
-        let execute = || put(&firing, &queue, &compiled);
-        spi::connect(|| match compiled.role {
-            Some(role) => role::as_role(role, execute),
-            None => role::pinned(execute),
-        })?;
+        spi::connect(|| within(compiled.role, || put(&firing, &queue, &compiled)))?;
     }
     if let Some(delay) = compiled.delay {
         wake::due(compiled.queue, time::after(time::transaction_start(), delay));
@@ -126,10 +171,10 @@ const MOST_SIMPLE: i64 = 10;
 
 /// Evaluates the trigger's expressions without an executor, if they are that simple.
 fn put_simply(firing: &Firing, queue: &Queue, compiled: &Compiled) -> SqlResult<bool> {
-    let Some(plan) = &compiled.simple else { return Ok(false) };
     if firing.changed_rows() > MOST_SIMPLE {
         return Ok(false);
     }
+    let Some(plan) = compiled.by_row.simple_plan(compiled.role) else { return Ok(false) };
     let mut row = firing.for_each_row().then(|| firing.rows());
     let mut rows = (!firing.for_each_row()).then(|| firing.changes());
     let mut arguments = |list: &mut [Arg]| {
@@ -157,10 +202,11 @@ fn put(firing: &Firing, queue: &Queue, compiled: &Compiled) -> SqlResult<()> {
     }
     let tables = (!each_row).then_some(firing);
     let on_conflict = compiled.on_conflict(queue);
-    if !direct::insert(queue, &compiled.plan, args, tables, on_conflict, &mut |_| {})? {
+    let plan = compiled.at_once.as_ref().unwrap_or(&compiled.by_row).plan();
+    if !direct::insert(queue, plan, args, tables, on_conflict, &mut |_| {})? {
         let collecting = keys::Collecting::begin();
         let any = claim::ChoosingState::within(compiled.queue);
-        compiled.plan.execute(args);
+        plan.execute(args);
         drop(any);
         keys::settle(queue, collecting.end(on_conflict))?;
     }
@@ -196,21 +242,10 @@ fn compile(
         check_interval("delay", delay)?;
         role::pinned(|| check(&queue, &wanted, &Shape { form: Form::Nulls, ..shape }))?;
     }
-    let sql = statement(&queue, &wanted, &shape)?;
-    let by_row = Shape { form: Form::Row, ..shape };
-    let sql_by_row = statement(&queue, &wanted, &by_row)?;
-    if form == Form::Tables {
-        firing.register_transition_tables();
-    }
-    let prepare = || {
-        let _planner = role::Planner::without_nested_loops();
-        let simple = Plan::prepare(&sql_by_row, &by_row.parameter_types());
-        let simple = simple.make_simple().then_some(simple);
-        (Plan::prepare(&sql, &shape.parameter_types()), simple)
-    };
-    let (plan, simple) = match wanted.role {
-        Some(role) => role::as_role(role, prepare),
-        None => role::pinned(prepare),
+    let by_row = Statement::of(&queue, &wanted, &Shape { form: Form::Row, ..shape })?;
+    let at_once = match form {
+        Form::Tables => Some(Statement::of(&queue, &wanted, &shape)?),
+        _ => None,
     };
     Ok(Compiled {
         queue: wanted.queue,
@@ -218,8 +253,8 @@ fn compile(
         ignore_own: wanted.spec.ignore_own,
         on_conflict: wanted.spec.on_conflict.as_deref().and_then(OnConflict::of),
         delay,
-        plan,
-        simple,
+        at_once,
+        by_row,
     })
 }
 
