@@ -1,39 +1,15 @@
 //! Reading from the catalogs what a queue is.
 
 use super::layout::Layout;
-use super::options::Options;
 use super::stored::Stored;
-use super::{Column, HEADER, Queue};
+use super::{Column, HEADER, Queue, remembered};
 use crate::error::Error;
 use crate::pg::json::Kind;
-use crate::pg::rows::{self, Key};
-use crate::pg::scan::Fresh;
 use crate::pg::stored::{self, Attribute};
 use crate::pg::{Oid, catalog, lookup, role, xact};
 use pgrx::pg_sys;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
-
-/// What the extension remembers about a queue.
-struct Remembered {
-    options: Options,
-    registration: Option<String>,
-    has_schedules: bool,
-}
-
-impl Remembered {
-    /// As it is now, also for a transaction that is bound to an older snapshot: the session keeps it beyond that
-    /// transaction, and has heard of what was changed since the snapshot was taken.
-    fn of(oid: Oid) -> Option<Remembered> {
-        let now = Fresh::take();
-        let key = (c"queue", Key::Oid(oid));
-        let options = rows::of_own(c"queues", key, &now, |row| Options::of(&row))?;
-        let registration = rows::of_own(c"processors", key, &now, |row| row.written_by());
-        let has_schedules = rows::of_own(c"timetable", key, &now, |_| ()).is_some();
-        let registration = registration.flatten().map(|transaction| transaction.to_string());
-        Some(Remembered { options, registration, has_schedules })
-    }
-}
 
 /// The types of the header's columns, and how they are defined, in the order of `HEADER`. Values are read by
 /// type, so a column of another type must not pass.
@@ -66,7 +42,7 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
     xact::next_command();
     let name = catalog::relation_name(oid).unwrap_or_else(|| oid.to_string());
     let sequence = lookup::identity_sequence(oid, c"id");
-    let remembered = Remembered::of(oid).ok_or_else(|| Error::NotAQueue(name.clone()))?;
+    let options = remembered::options(oid).ok_or_else(|| Error::NotAQueue(name.clone()))?;
     let stored = Stored::of(oid);
     let changed = |column: &str, definition: &str| {
         // Reading it waited for somebody who has dropped it.
@@ -93,11 +69,11 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
         row_type,
         row_array_type: lookup::array_type_of(row_type),
         columns,
-        options: remembered.options,
-        registration: remembered.registration,
+        options,
+        registration: OnceCell::new(),
         sequence,
         in_order: stored::is_in_order(sequence),
-        has_schedules: remembered.has_schedules,
+        has_schedules: OnceCell::new(),
         layout: Layout::of(&stored, row_type),
         parts: stored.partitions.iter().map(|(partition, _)| *partition).chain([sequence]).collect(),
         deferred: OnceCell::new(),

@@ -8,6 +8,7 @@ pub mod layout;
 pub mod limits;
 mod load;
 pub mod options;
+mod remembered;
 pub mod statements;
 mod stored;
 pub mod table;
@@ -85,14 +86,12 @@ pub struct Queue {
     /// The queue's own columns, after the header.
     pub columns: Vec<Column>,
     pub options: Options,
-    /// Which registration of a processor is in force: changes with each.
-    pub registration: Option<String>,
+    registration: OnceCell<Option<String>>,
     /// The sequence behind the identity column `id`.
     pub sequence: Oid,
     /// It gives out its numbers one after the other.
     in_order: bool,
-    /// Schedules put jobs on it.
-    pub has_schedules: bool,
+    has_schedules: OnceCell<bool>,
     /// How it is stored, if that is as it was made.
     pub layout: Option<Layout>,
     /// The partitions and the sequence: a change of one of them is a change of the queue.

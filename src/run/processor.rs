@@ -87,7 +87,7 @@ thread_local! {
 /// The same as `find`, from the session's cache: looked for again when the registration, or any function
 /// or role, has changed. Must be called inside `spi::connect`.
 pub fn current(queue: &Queue) -> Option<Rc<Processor>> {
-    let registration = queue.registration.as_ref()?;
+    let registration = queue.registration()?;
     let generation = cache::code_generation();
     let known = KNOWN.with(|known| known.borrow().get(&queue.oid).cloned());
     if let Some((found_in, processor)) = known

@@ -190,7 +190,7 @@ fn run_claim(
 /// lock on a table that is none of his business.
 fn open_to_run(queue: Oid) -> Option<Rc<Queue>> {
     let queue = queue::open(queue).ok().filter(|queue| catalog::acts_for(queue.owner))?;
-    queue.registration.as_ref()?;
+    queue.registration()?;
     queue.locked().ok().filter(|queue| catalog::acts_for(queue.owner))
 }
 

@@ -53,7 +53,7 @@ struct Fired {
 /// locked. A schedule that fails says so in its row and keeps nobody else from anything.
 pub fn fire_due(queue: &Queue) -> Step {
     let mut step = Step::default();
-    if !queue.has_schedules || xact::sees_only_the_past() {
+    if xact::sees_only_the_past() || !queue.has_schedules() {
         return step;
     }
     let now = now();
@@ -78,7 +78,7 @@ pub fn fire_due(queue: &Queue) -> Step {
 
 /// When the next tick is due; to be called inside `spi::connect`.
 pub fn next_due(queue: &Queue) -> Micros {
-    if !queue.has_schedules {
+    if !queue.has_schedules() {
         return NEVER;
     }
     const NEXT: &str = "SELECT min(next_tick) FROM queue.timetable WHERE queue = $1";
