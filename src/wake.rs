@@ -9,7 +9,7 @@ mod ending;
 
 use crate::claim::floor::{self, Keys};
 use crate::pg::time::Micros;
-use crate::pg::{Oid, catalog, shmem, xact};
+use crate::pg::{Oid, cache, catalog, shmem, xact};
 use crate::worker::shared::{NEVER, QueueSlot};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -66,6 +66,20 @@ struct Notes {
     count: usize,
     overflow: bool,
     is_telling_all: bool,
+    /// Which queues or processors there are, or the extension itself.
+    changed: bool,
+    /// What sessions keep of a queue.
+    redefined: bool,
+    /// A commit is to be told now that it can be known.
+    late: Option<Late>,
+}
+
+/// What is told at the very end of a transaction.
+struct Late {
+    /// So many notes were made.
+    count: usize,
+    /// And more than there is place for.
+    all: bool,
     changed: bool,
 }
 
@@ -73,6 +87,7 @@ thread_local! {
     static NOTES: RefCell<Notes> = const {
         RefCell::new(Notes {
             list: [EMPTY; MOST_NOTED], count: 0, overflow: false, is_telling_all: false, changed: false,
+            redefined: false, late: None,
         })
     };
     static PLACES: RefCell<HashMap<Oid, usize>> = RefCell::new(HashMap::new());
@@ -170,8 +185,15 @@ pub fn sweep(queue: Oid) {
 
 /// This transaction changed which queues or processors there are, or the extension itself.
 pub fn configuration_changed() {
-    register();
+    ending::tell_late();
     NOTES.with_borrow_mut(|notes| notes.changed = true);
+}
+
+/// This transaction changed what sessions keep of the queue.
+pub fn redefined(queue: Oid) {
+    cache::announce(queue);
+    ending::tell_late();
+    NOTES.with_borrow_mut(|notes| notes.redefined = true);
 }
 
 pub fn register() {

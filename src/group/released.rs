@@ -12,6 +12,7 @@ use crate::wake;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Once;
 use std::sync::atomic::Ordering::SeqCst;
 
 #[derive(Default)]
@@ -73,7 +74,8 @@ pub fn unlock(number: u64) {
 
 /// From now on what others count is told at the end of this transaction.
 pub fn note(queue: Oid) {
-    xact::on_release(told);
+    static REGISTERED: Once = Once::new();
+    xact::on_release(&REGISTERED, told);
     let Some(shared) = shmem::get() else { return };
     let Some(place) = wake::place_of(queue) else { return };
     HELD.with_borrow_mut(|held| {

@@ -57,29 +57,27 @@ pub fn on_end(actions: EndActions) {
     });
 }
 
-static RELEASED: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
-
 unsafe extern "C-unwind" fn at_release(
     phase: pg_sys::ResourceReleasePhase::Type,
     _: bool,
     is_top_level: bool,
-    _: *mut std::ffi::c_void,
+    action: *mut std::ffi::c_void,
 ) {
-    if is_top_level
-        && phase == pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS
-        && let Some(action) = RELEASED.get()
-    {
+    if is_top_level && phase == pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_AFTER_LOCKS {
+        // SAFETY: what `on_release` registered.
+        let action: fn() = unsafe { std::mem::transmute(action) };
         action();
     }
 }
 
-/// Has a function called when a transaction's locks are gone, committed or not; once in a process. It must
-/// do no more than those of `on_end`.
-pub fn on_release(action: fn()) {
-    if RELEASED.set(action).is_ok() {
-        // SAFETY: a static function that neither allocates nor raises.
-        unsafe { pg_sys::RegisterResourceReleaseCallback(Some(at_release), std::ptr::null_mut()) };
-    }
+/// Has a function called, perhaps more than once, when a transaction's locks are gone, committed or not, and
+/// other sessions have been sent what became stale in their caches. It must do no more than those of `on_end`.
+/// Registered once for each `once`.
+pub fn on_release(once: &Once, action: fn()) {
+    once.call_once(|| {
+        // SAFETY: a static function that neither allocates nor raises, and the plain function it calls.
+        unsafe { pg_sys::RegisterResourceReleaseCallback(Some(at_release), action as *mut std::ffi::c_void) };
+    });
 }
 
 /// Is this transaction bound to the snapshot of its first statement (REPEATABLE READ and above)?

@@ -28,7 +28,7 @@ use crate::pg::spi::{self, Rows};
 use crate::pg::srf::RowSink;
 use crate::pg::time::{self, Micros};
 use crate::pg::trigger::{Event, Firing};
-use crate::pg::{Datum, Oid, array, cache, catalog};
+use crate::pg::{Datum, Oid, array, catalog};
 use crate::queue::limits::{check_key, check_max_attempts, check_on_conflict, check_priority};
 use crate::queue::{self, Queue};
 use crate::{raw_function, settings, wake};
@@ -224,7 +224,7 @@ fn lock_own(name: &str) -> Result<bool, Error> {
 /// When this transaction commits, every session knows that the queue has a schedule, and somebody wakes at
 /// its time.
 fn announce(queue: Oid, next: Micros) {
-    cache::announce(queue);
+    wake::redefined(queue);
     wake::due(queue, next);
 }
 

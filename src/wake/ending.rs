@@ -1,6 +1,6 @@
 //! What is done when a transaction ends: called back by Postgres where nothing may allocate, look up or raise.
 
-use super::{NOTES, Note};
+use super::{Late, NOTES, Note};
 use crate::after::notes;
 use crate::claim::floor::{self, Keys};
 use crate::claim::native;
@@ -8,6 +8,7 @@ use crate::group::released;
 use crate::limit;
 use crate::pg::{catalog, shmem, xact};
 use crate::worker::shared::Shared;
+use std::sync::Once;
 use std::sync::atomic::Ordering::SeqCst;
 
 /// From now on until it is done, claimers know that what can be seen may be below the floor.
@@ -111,13 +112,44 @@ fn finish(claimable: impl Fn(&Note) -> (bool, Keys), committed: bool) {
         if all {
             lower_all(shared);
         }
+        let (changed, redefined) = (std::mem::take(&mut notes.changed), std::mem::take(&mut notes.redefined));
+        if committed && (changed || redefined) {
+            notes.late = Some(Late { count, all, changed });
+        }
         for note in notes.list[..count].iter().filter(|note| note.is_telling) {
             shared.queues[note.place].telling.end();
         }
         if std::mem::take(&mut notes.is_telling_all) {
             shared.telling_all.end();
         }
-        if std::mem::take(&mut notes.changed) && committed {
+    });
+}
+
+/// This transaction changes what other sessions keep in their caches. They are sent that it is stale when its
+/// commit can be seen already and `committed` has been called. Whoever is woken by that and goes by what he kept
+/// finds a queue paused, say, or nothing due, and would not look again: so all is told once more.
+pub fn tell_late() {
+    static REGISTERED: Once = Once::new();
+    super::register();
+    xact::on_release(&REGISTERED, released);
+}
+
+/// Other sessions have been sent what became stale, and the locks are gone.
+fn released() {
+    let Some(shared) = shmem::get() else { return };
+    let _ = NOTES.try_with(|notes| {
+        let Ok(mut notes) = notes.try_borrow_mut() else { return };
+        let Some(late) = notes.late.take() else { return };
+        let database = catalog::my_database().to_u32();
+        for note in &notes.list[..late.count] {
+            if shared.queues[note.place].is(database, note.queue.to_u32()) {
+                tell(shared, note, (note.enqueued, floor::NONE), true);
+            }
+        }
+        if late.all {
+            lower_all(shared);
+        }
+        if late.changed {
             shared.announce_change(database);
         }
     });

@@ -34,6 +34,7 @@ mod room;
 mod schedule;
 mod slots;
 mod standby;
+mod told;
 mod topics;
 mod untyped;
 mod upkeep;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 
 /// Makes `hold_commits` (tests/server/c) in the database. Returns the file that holds commits while it is there.
-fn hold_commits(server: &Server, database: &str) -> PathBuf {
+pub fn hold_commits(server: &Server, database: &str) -> PathBuf {
     let config = std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into());
     let include = Command::new(config).arg("--includedir-server").output().expect("pg_config");
     let include = String::from_utf8(include.stdout).unwrap();
