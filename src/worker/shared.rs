@@ -104,10 +104,13 @@ impl Shared {
     /// Gives back the places of a database's queues that no longer exist.
     pub fn retain_queues(&self, database: u32, exists: impl Fn(u32) -> bool) {
         for slot in self.used_queues().iter().filter(|slot| slot.database.load(SeqCst) == database) {
-            if !exists(slot.queue.load(SeqCst)) && slot.active.load(SeqCst) == 0 {
+            if !exists(slot.queue.load(SeqCst)) {
+                // Together: no worker joins in between, whom whoever has the place next would count.
                 self.lock.locked(|| {
-                    slot.queue.store(0, SeqCst);
-                    slot.database.store(0, SeqCst);
+                    if slot.active.load(SeqCst) == 0 {
+                        slot.queue.store(0, SeqCst);
+                        slot.database.store(0, SeqCst);
+                    }
                 });
             }
         }
@@ -139,12 +142,13 @@ impl Shared {
         active < queue.target.load(SeqCst).max(1) && (active == 0 || busy() + 1 < limit)
     }
 
-    /// The worker joins those on the queue, if it may.
+    /// The worker joins those on the queue, if it may, and if the place was not given back meanwhile.
     pub fn join(&self, worker: &WorkerSlot, place: usize, limit: usize) -> bool {
         let queue = &self.queues[place];
         // Together: two at once must not both take the room that only one may have.
         self.lock.locked(|| {
-            let may = self.has_room(queue, limit);
+            let is_there = queue.database.load(SeqCst) == worker.database.load(SeqCst);
+            let may = is_there && self.has_room(queue, limit);
             if may {
                 queue.active.fetch_add(1, SeqCst);
                 worker.queue_place.store(place as u32 + 1, SeqCst);
