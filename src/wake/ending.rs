@@ -62,7 +62,7 @@ fn mark_prepared() {
         for note in &notes.list[..notes.count] {
             shared.queues[note.place].prepared.begin();
         }
-        if notes.overflow {
+        if notes.overflow || notes.changed {
             let all = shared.queues_of(catalog::my_database().to_u32());
             all.for_each(|(_, queue)| queue.prepared.begin());
         }

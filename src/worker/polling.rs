@@ -62,8 +62,8 @@ impl Scheduler {
         }
     }
 
-    /// A transaction that ended by COMMIT PREPARED told nobody what is due now because of it, nor where the floor
-    /// is to be.
+    /// A transaction that ended by COMMIT PREPARED told nobody what is due now because of it, where the floor is to
+    /// be, or that a processor was registered.
     fn look_after_prepared(&self) {
         let queues = self.shared.queues_of(self.database).map(|(_, slot)| slot);
         let marked: Vec<(&QueueSlot, u64)> = queues
@@ -79,6 +79,7 @@ impl Scheduler {
             if !goes_on {
                 slot.floors.lower(&floor::ALL);
                 slot.prepared.have_ended(so_far);
+                self.slot.changed.store(true, SeqCst);
             }
             slot.due_at(0);
         }

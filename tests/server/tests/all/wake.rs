@@ -1,6 +1,6 @@
 //! What a commit tells the workers. The poll is an hour away, so only the wake-up can be what starts a job.
 
-use crate::fixture::{done, processed, put, until_done};
+use crate::fixture::{done, numbers, processed, put, until_done};
 use queue_ext_server_tests::{Server, Sql, until, within};
 use std::time::Duration;
 
@@ -96,6 +96,22 @@ fn a_prepared_transaction_is_found_by_the_poll() {
     assert_eq!(done(&mut db, "q"), 0);
     db.run("COMMIT PREPARED 'later'");
     until_done(&mut db, "q", 1);
+}
+
+#[test]
+fn a_change_in_a_prepared_transaction_is_found_by_the_poll() {
+    let server = Server::start(&[("queue_ext.poll_interval", "1s")]);
+    let mut db = server.app("shop");
+    numbers(&mut db, "q", "");
+    put(&mut db, "q", 1, 1);
+    db.run("BEGIN;\nSELECT queue.register_processor('q', 'work(q)');\nPREPARE TRANSACTION 'later'");
+    db.run("COMMIT PREPARED 'later'");
+    until_done(&mut db, "q", 1);
+    db.run("SELECT queue.pause('q')");
+    put(&mut db, "q", 2, 2);
+    db.run("BEGIN;\nSELECT queue.resume('q');\nPREPARE TRANSACTION 'later'");
+    db.run("COMMIT PREPARED 'later'");
+    until_done(&mut db, "q", 2);
 }
 
 /// A job for later is seen, too, by the poll that sees that a prepared transaction has ended.
