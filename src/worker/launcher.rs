@@ -105,6 +105,10 @@ fn tend(shared: &Shared, known: &mut Known, oid: Oid, name: &str) -> bool {
             return false;
         }
         known.scheduler = None;
+        if slot.no_extension.load(SeqCst) {
+            // It ended in order, and may be wanted at once: the extension is made there just now.
+            known.started = 0;
+        }
     }
     if !serves || slot.stopped.load(SeqCst) {
         return false;
