@@ -100,7 +100,7 @@ fn give_place_back() {
     if queue_place > 0 {
         shared.announce(queue_place - 1);
     }
-    shared.wake_scheduler(database);
+    shared.announce_place(database);
 }
 
 pub struct Member {

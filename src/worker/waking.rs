@@ -2,6 +2,7 @@
 
 use super::shared::{MAX_WAITERS, QueueSlot, Shared, Waiter};
 use crate::pg::bgworker;
+use crate::pg::time::now;
 use crate::settings;
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -53,6 +54,16 @@ impl Shared {
     pub fn wake_scheduler(&self, database: u32) {
         if let Some(slot) = self.database(database) {
             slot.scheduler.wake();
+        }
+    }
+
+    /// A worker of the database has given its place back: its scheduler looks. If some database's work waits for a
+    /// place, all do: the one that gave way may soon have work again.
+    pub fn announce_place(&self, database: u32) {
+        if self.short_until.load(SeqCst) > now() {
+            self.databases.iter().for_each(|slot| slot.scheduler.wake());
+        } else {
+            self.wake_scheduler(database);
         }
     }
 

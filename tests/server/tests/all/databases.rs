@@ -1,7 +1,8 @@
 //! Several databases at once; making and dropping databases is not held up.
 
-use crate::fixture::{done, processed, put, until_done};
-use queue_ext_server_tests::{Server, Sql, until};
+use crate::fixture::{busy_worker, done, processed, put, until_done};
+use postgres::Client;
+use queue_ext_server_tests::{Server, Sql, until, until_some};
 
 #[test]
 fn several_databases_are_served_at_once() {
@@ -112,4 +113,38 @@ fn a_database_that_refuses_connections_stops_no_other() {
     processed(&mut db, "q", "", "");
     put(&mut db, "q", 1, 10);
     until_done(&mut db, "q", 10);
+}
+
+/// The place that a worker has made for another database's job is that job's, not its own database's next one's.
+#[test]
+fn a_place_that_was_made_goes_to_who_asked_for_it() {
+    const ROUNDS: i32 = 10;
+    let server = Server::start(&[("queue_ext.max_workers", "1"), ("queue_ext.poll_interval", "1h")]);
+    let (mut one, mut two) = (server.app("one"), server.app("two"));
+    let mut holder = server.connect("two");
+    for db in [&mut one, &mut two] {
+        db.run(
+            "CREATE TABLE done (n int, at timestamptz DEFAULT clock_timestamp());
+             SELECT queue.create_queue('q', 'n int');
+             CREATE FUNCTION work(job q) RETURNS void LANGUAGE plpgsql SET search_path = public AS $$
+             BEGIN PERFORM pg_advisory_xact_lock(1); INSERT INTO done VALUES (job.n); END $$;
+             SELECT queue.register_processor('q', 'work(q)')",
+        );
+    }
+    let mut first = 0;
+    for n in 1..=ROUNDS {
+        holder.run("SELECT pg_advisory_lock(1)");
+        put(&mut two, "q", -n, -n);
+        let worker = busy_worker(&mut two, "q");
+        put(&mut one, "q", n, n);
+        holder.run("SELECT pg_advisory_unlock(1)");
+        until("it makes room", || {
+            two.one(&format!("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {worker})"))
+        });
+        put(&mut two, "q", n, n);
+        let at = format!("SELECT extract(epoch FROM at)::float8 FROM done WHERE n = {n}");
+        let ended = |db: &mut Client| until_some("it is done", || db.all::<f64>(&at).first().copied());
+        first += i32::from(ended(&mut one) < ended(&mut two));
+    }
+    assert!(first > ROUNDS / 2, "{first} of {ROUNDS}");
 }
