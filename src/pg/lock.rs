@@ -146,9 +146,9 @@ pub fn is_counted(number: u64) -> bool {
 fn is_held(tag: &pg_sys::LOCKTAG, mode: u32) -> bool {
     // SAFETY: looks at this session's own locks.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(feature = "pg15")]
         let held = pg_sys::LockHeldByMe(tag, mode as i32);
-        #[cfg(feature = "pg18")]
+        #[cfg(not(feature = "pg15"))]
         let held = pg_sys::LockHeldByMe(tag, mode as i32, false);
         held
     }

@@ -50,14 +50,12 @@ pub fn identity_sequence(table: Oid, column: &CStr) -> Option<Oid> {
     if column == 0 {
         return None;
     }
+    // It may wait for somebody who drops it.
+    #[cfg(not(feature = "pg15"))]
+    let table = super::relation::Open::for_reading_if_there(table)?;
+    #[cfg(not(feature = "pg15"))]
+    let table = table.raw();
     // SAFETY: a scan of pg_depend for a column that exists; `true`: no ERROR if there is none.
-    let sequence = unsafe {
-        #[cfg(feature = "pg15")]
-        let sequence = pg_sys::getIdentitySequence(table, column, true);
-        #[cfg(not(feature = "pg15"))]
-        let sequence =
-            pg_sys::getIdentitySequence(super::relation::Open::for_reading(table).raw(), column, true);
-        sequence
-    };
+    let sequence = unsafe { pg_sys::getIdentitySequence(table, column, true) };
     (sequence != Oid::INVALID).then_some(sequence)
 }
