@@ -2,8 +2,11 @@
 CREATE SCHEMA groups_locks;
 SET search_path = groups_locks;
 -- A sixteenth of them.
-SELECT current_setting('max_locks_per_transaction')::int * sum(setting::int + (name = 'max_connections')::int) / 16 AS share
-FROM pg_settings WHERE name IN ('max_connections', 'autovacuum_max_workers', 'max_worker_processes', 'max_wal_senders') \gset
+SELECT current_setting('max_locks_per_transaction')::int
+    * (sum(setting::int) + CASE WHEN current_setting('server_version_num')::int < 170000 THEN 1 ELSE 2 END) / 16 AS share
+FROM pg_settings
+WHERE name IN ('max_connections', 'max_worker_processes', 'max_wal_senders', coalesce(
+    (SELECT name FROM pg_settings WHERE name = 'autovacuum_worker_slots'), 'autovacuum_max_workers')) \gset
 
 SELECT queue.create_queue('q', 'n int');
 INSERT INTO q (n, group_key) SELECT n, 'g' || n FROM generate_series(1, 3000) n;
