@@ -129,11 +129,15 @@ unsafe extern "C-unwind" {
 /// Lets signals through: SIGHUP reloads; SIGTERM ends the process at the next interrupt check and
 /// SIGINT cancels, just as in a client's session, so that user code can be interrupted.
 pub fn accept_signals() {
+    #[cfg(not(feature = "pg18"))]
+    use pg_sys::pqsignal;
+    #[cfg(feature = "pg18")]
+    use pg_sys::pqsignal_be as pqsignal;
     // SAFETY: handlers of Postgres itself, installed before signals are unblocked.
     unsafe {
-        pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
-        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
-        pg_sys::pqsignal(pg_sys::SIGINT as i32, Some(StatementCancelHandler));
+        pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
+        pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        pqsignal(pg_sys::SIGINT as i32, Some(StatementCancelHandler));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }
