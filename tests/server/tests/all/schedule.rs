@@ -69,8 +69,8 @@ fn every_tick_makes_one_job_through_restarts_and_crashes() {
         until_ticks(&mut db, 1);
     }
     db.run("SELECT queue.unschedule('s')");
-    until("all are done", || in_state(&mut db, "q", "ready") == 0);
-    assert_eq!(in_state(&mut db, "q", "done"), db.one::<i64>("SELECT count(*) FROM q"));
+    // After a crash a job is marked before it runs, so one that is not ready may not be done either.
+    until("all are done", || in_state(&mut db, "q", "done") == db.one::<i64>("SELECT count(*) FROM q"));
 }
 
 #[test]
