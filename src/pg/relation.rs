@@ -159,10 +159,23 @@ impl Open {
         }
     }
 
-    /// An ordinary table stored in the ordinary way.
+    /// An ordinary table stored in the ordinary way, each row with all its columns.
     pub fn is_plain_heap(&self) -> bool {
         self.class().relkind == pg_sys::RELKIND_RELATION as std::ffi::c_char
             && self.class().relam == pg_sys::HEAP_TABLE_AM_OID
+            && !self.computes_on_read()
+    }
+
+    /// Has it virtual generated columns? Only the planner knows their values.
+    #[cfg(feature = "pg18")]
+    fn computes_on_read(&self) -> bool {
+        // SAFETY: as in `computes_on_insert`.
+        unsafe { (*self.data().rd_att).constr.as_ref().is_some_and(|c| c.has_generated_virtual) }
+    }
+
+    #[cfg(not(feature = "pg18"))]
+    fn computes_on_read(&self) -> bool {
+        false
     }
 
     /// Were its contents made or replaced in this transaction, so that a rollback brings others back?
