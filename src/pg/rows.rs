@@ -8,6 +8,7 @@
 //! transaction has changed itself is seen from the next command on (`xact::next_command`). The extension's tables
 //! are read through a snapshot that the caller takes.
 
+use super::catalog;
 use super::relation::Open;
 use super::scan::Fresh;
 use pgrx::FromDatum;
@@ -109,14 +110,7 @@ pub fn of_own<R>(
     snapshot: &Fresh,
     read: impl FnOnce(Own) -> R,
 ) -> Option<R> {
-    // SAFETY: syscache lookups; `true`: no ERROR without such a schema.
-    let table = unsafe {
-        pg_sys::get_relname_relid(table.as_ptr(), pg_sys::get_namespace_oid(c"queue".as_ptr(), true))
-    };
-    if table == Oid::INVALID {
-        return None;
-    }
-    let table = Open::for_reading(table);
+    let table = open_own(table)?;
     let mut read = Some(read);
     let mut found = None;
     // SAFETY: an open table, and one of its indexes, or none; the snapshot outlives the scan.
@@ -130,6 +124,26 @@ pub fn of_own<R>(
     found
 }
 
+/// A table of the extension, by its name. Somebody else's of that name is none: it may be anything, of any columns.
+fn open_own(name: &CStr) -> Option<Open> {
+    // SAFETY: syscache lookups; `true`: no ERROR without such a schema.
+    let named = || unsafe {
+        pg_sys::get_relname_relid(name.as_ptr(), pg_sys::get_namespace_oid(c"queue".as_ptr(), true))
+    };
+    loop {
+        let table = named();
+        // SAFETY: a catalog scan.
+        let extension = unsafe { pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, table) };
+        if extension == Oid::INVALID || Some(extension) != catalog::extension_oid() {
+            return None;
+        }
+        // Its lock may have been waited for, and another be in its place then.
+        if let Some(open) = Open::for_reading_if_there(table).filter(|_| named() == table) {
+            return open.is_plain_heap().then_some(open);
+        }
+    }
+}
+
 /// A table with no more blocks than these is read as a whole: opening an index costs a new session more.
 const FEW_BLOCKS: u32 = 4;
 
@@ -138,7 +152,8 @@ fn index_for(table: &Open, column: i16) -> Oid {
     // SAFETY: an open table with storage.
     let blocks =
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(table.raw(), pg_sys::ForkNumber::MAIN_FORKNUM) };
-    if blocks <= FEW_BLOCKS {
+    // Reading all of it would make any change of it one that a serializable transaction depends on.
+    if blocks <= FEW_BLOCKS && !super::xact::is_serializable() {
         return Oid::INVALID;
     }
     let fits = |index: &Oid| {

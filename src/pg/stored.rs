@@ -152,8 +152,8 @@ pub fn key(table: Oid) -> Vec<i16> {
     let mut found = Vec::new();
     each_index(table, &mut |_, form| {
         if form.indisprimary {
-            // SAFETY: as many as the index has columns.
-            found = unsafe { form.indkey.values.as_slice(form.indnatts as usize) }.to_vec();
+            // SAFETY: as many as the index has key columns.
+            found = unsafe { form.indkey.values.as_slice(form.indnkeyatts as usize) }.to_vec();
         }
     });
     found

@@ -86,6 +86,12 @@ pub fn sees_only_the_past() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
+/// Is this transaction to be as if it ran alone?
+pub fn is_serializable() -> bool {
+    // SAFETY: reads a global.
+    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
+}
+
 /// Does this transaction go on after the present statement, for as long as its user likes?
 pub fn is_in_block() -> bool {
     // SAFETY: reads the transaction state, and does not raise.

@@ -41,8 +41,11 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
     // What this transaction itself has changed is to be seen.
     xact::next_command();
     let name = catalog::relation_name(oid).unwrap_or_else(|| oid.to_string());
+    let is_none = || Error::NotAQueue(name.clone());
+    // Before anything is locked: it may be any table. And again after a lock was waited for.
+    remembered::options(oid).ok_or_else(is_none)?;
     let sequence = lookup::identity_sequence(oid, c"id");
-    let options = remembered::options(oid).ok_or_else(|| Error::NotAQueue(name.clone()))?;
+    let options = remembered::options(oid).ok_or_else(is_none)?;
     let stored = Stored::of(oid);
     let changed = |column: &str, definition: &str| {
         // Reading it waited for somebody who has dropped it.
