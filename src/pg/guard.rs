@@ -12,8 +12,8 @@ use pgrx::pg_sys::{self, Datum};
 /// # Safety
 /// An ERROR jumps over the frames of `work` and of what it calls. So nothing in them may have a destructor:
 /// no value that owns anything is made in it, and it captures only what can be copied (which the bounds ask
-/// for). It must not panic, nor call what may: no function of `pg_sys`, whose own guards panic on ERROR, no
-/// indexing, no `unwrap`.
+/// for). It must not panic, which ends the server, nor call what may: no function of `pg_sys`, whose own guards
+/// panic on ERROR, no indexing, no `unwrap`.
 #[inline(always)]
 pub unsafe fn guarded<T: Copy>(work: impl FnOnce() -> T + Copy) -> T {
     // SAFETY: by the contract above these are plain frames; a backend has one thread.

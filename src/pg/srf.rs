@@ -82,14 +82,17 @@ impl RowSink {
     }
 
     /// Rows that are composite values of the declared type already.
-    pub fn put_rows<T>(&self, list: &[T], row_of: impl Fn(&T) -> Datum + Copy) {
+    pub fn put_rows<T>(&self, list: &[T], row_of: impl Fn(&T) -> Datum) {
         let store = self.store;
-        // SAFETY: composite values; the tuplestore copies the rows. Nothing has a destructor, and `row_of` reads
-        // a field.
+        // SAFETY: composite values, which may have to be copied: before the guard. The tuplestore copies the rows.
+        // Nothing has a destructor inside.
         unsafe {
+            let mut tuples: Vec<_> = list.iter().map(|one| super::row::tuple(row_of(one))).collect();
+            let (first, count) = (tuples.as_mut_ptr(), tuples.len());
             guarded(|| {
-                list.iter()
-                    .for_each(|one| raw::tuplestore_puttuple(store, &mut super::row::tuple(row_of(one))))
+                for place in 0..count {
+                    raw::tuplestore_puttuple(store, first.add(place));
+                }
             });
         }
     }

@@ -127,6 +127,8 @@ fn tend(shared: &Shared, known: &mut Known, oid: Oid, name: &str) -> bool {
         return true;
     }
     slot.changed.store(false, SeqCst);
+    // That is for the one started now to find out: what ends it before tells nothing.
+    slot.no_extension.store(false, SeqCst);
     start_scheduler(shared, slot, known, oid, name)
 }
 

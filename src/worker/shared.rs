@@ -147,7 +147,8 @@ impl Shared {
         let queue = &self.queues[place];
         // Together: two at once must not both take the room that only one may have.
         self.lock.locked(|| {
-            let is_there = queue.database.load(SeqCst) == worker.database.load(SeqCst);
+            let is_there = queue.database.load(SeqCst) == worker.database.load(SeqCst)
+                && queue.role.load(SeqCst) == worker.role.load(SeqCst);
             let may = is_there && self.has_room(queue, limit);
             if may {
                 queue.active.fetch_add(1, SeqCst);

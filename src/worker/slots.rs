@@ -282,7 +282,7 @@ impl QueueSlot {
         self.careful_left.store(0, SeqCst);
         self.worker_failed.store(false, SeqCst);
         self.processor_missing.store(false, SeqCst);
-        self.waiters.store(0, SeqCst);
+        // Not `waiters`: who waits for the queue that was here still goes.
         self.floors.reset();
         self.ready_table.store(0, SeqCst);
         self.safety.reset();
