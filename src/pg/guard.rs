@@ -31,7 +31,6 @@ pub mod raw {
             table: pg_sys::Relation,
             list: *mut *mut pg_sys::List,
         ) -> *mut pg_sys::TupleTableSlot;
-        pub fn ExecDropSingleTupleTableSlot(slot: *mut pg_sys::TupleTableSlot);
         #[cfg(not(feature = "pg18"))]
         pub fn index_beginscan(
             table: pg_sys::Relation,

@@ -200,7 +200,7 @@ impl Drop for Cursor<'_> {
         // SAFETY: both made by `open`; ending the scan lets go of its pins. Nothing has a destructor.
         unsafe {
             guarded(|| {
-                raw::ExecDropSingleTupleTableSlot(slot);
+                super::raw::ExecDropSingleTupleTableSlot(slot);
                 raw::index_endscan(scan);
             });
         }
