@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Every test, suite after suite; the last line is the sum. A suite that fails does not keep the next from running.
+# Every test, suite after suite; the last line is the sum. A suite that fails does not keep the next from running,
+# and what tells why is repeated before the sum.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
 passed=0
 failed=0
 output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+failures=$(mktemp)
+trap 'rm -f "$output" "$failures"' EXIT
 
 # How many passed and failed, out of what a suite printed: its own last line "N passed, N failed", or
 # else the lines of cargo test, or else the suite counts as one test by its exit status.
@@ -23,15 +25,21 @@ counts() {
         }' "$output"
 }
 
-# suite NAME COMMAND…: the name goes before a suite's own sum, so that only the total stands alone on a line.
+# The name goes before a suite's own sum, so that only the total stands alone on a line.
+named_sum() { sed -u -E "s/^[0-9]+ passed, [0-9]+ failed$/$1: &/"; }
+
+# suite NAME COMMAND…
 suite() {
     local name=$1 status=0 count
     shift
     say "$name"
-    "$@" 2>&1 | tee "$output" | sed -u -E "s/^[0-9]+ passed, [0-9]+ failed$/$name: &/" || status=$?
+    "$@" 2>&1 | tee "$output" | named_sum "$name" || status=$?
     read -ra count < <(counts "$status")
     passed=$((passed + count[0]))
     failed=$((failed + count[1]))
+    if [ "$status" != 0 ]; then
+        { tail -n 100 "$output" | named_sum "$name"; grep -E '(^not ok|FAILED|panicked)' "$output"; } >>"$failures" || true
+    fi
     return "$status"
 }
 
@@ -50,5 +58,6 @@ suites() {
 }
 
 suites
+cat "$failures"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
