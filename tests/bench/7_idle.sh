@@ -7,15 +7,30 @@ beside() { printf '| %s | | %.3g %s | | at most %s %s |\n' "$1" "$3" "$4" "$2" "
 # Nothing else runs meanwhile. From the commit itself, as Postgres tells others of it; and from the INSERT on, which has
 # its flush in it.
 make_library commit_time
+make_library bound_work
+pings=400
 ping() {
     bench 1 "INSERT INTO idle_pings (sent, last_commit) VALUES (clock_timestamp(), committed_before());
-        \\sleep 10 ms" --transactions=2000 >/dev/null
+        \\sleep 10 ms" --transactions="$pings" >/dev/null
 }
-idle_started() { [ "$(sql -c "SELECT count(*) FROM started_idle")" = 2000 ]; }
+# The same with a worker in C that does nothing else (bound_work.c).
+worker=$(sql -c "SELECT only_work('bound_pings', 'bound_pings_next', 'note_bound(bound_pings)')")
+ping_bound() {
+    bench 1 "INSERT INTO bound_pings (sent, last_commit) SELECT clock_timestamp(), committed_before() FROM wake_at_commit($worker);
+        \\sleep 10 ms" --transactions="$pings" >/dev/null
+}
+idle_started() { [ "$(sql -c "SELECT count(*) FROM started_idle")" = $((pings * rounds)) ]; }
+bound_started() { [ "$(sql -c "SELECT count(*) FROM started_bound")" = $((pings * rounds)) ]; }
 since_sent() { sql -c "SELECT 1000 * percentile_cont($1) WITHIN GROUP (ORDER BY extract(epoch FROM started - sent)) FROM started_idle"; }
-ping
+for ((round = 0; round < rounds; round++)); do
+    ping
+    ping_bound
+done
 wait_until 10 idle_started || die "not all pings were processed"
+wait_until 10 bound_started || die "not all pings were processed by C"
+sql -c "SELECT pg_terminate_backend($worker)" >/dev/null
 beside "commit to start, p50" 0.2 "$(commit_to_start started_idle 0.50)" ms
+printf '| — bound: C that is woken, only deletes the row and calls the function, p50 | | %.3g ms | | |\n' "$(commit_to_start started_bound 0.50)"
 beside "commit to start, p99" 1.5 "$(commit_to_start started_idle 0.99)" ms
 printf '| INSERT to start, p50 | | %.3g ms | | |\n' "$(since_sent 0.50)"
 printf '| INSERT to start, p99 | | %.3g ms | | |\n' "$(since_sent 0.99)"

@@ -14,6 +14,15 @@ BEGIN
 END $$;
 SELECT queue.register_processor('idle_pings', 'note_idle(idle_pings)');
 
+CREATE TABLE bound_pings (LIKE idle_pings INCLUDING DEFAULTS INCLUDING IDENTITY);
+ALTER TABLE bound_pings ALTER state SET DEFAULT 'ready', ALTER priority SET DEFAULT 5, ALTER attempt SET DEFAULT 1;
+CREATE UNIQUE INDEX bound_pings_next ON bound_pings (priority, id);
+CREATE TABLE started_bound (LIKE started_idle);
+CREATE FUNCTION note_bound(job bound_pings) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO started_bound VALUES (job.id, job.sent, job.last_commit, clock_timestamp());
+END $$;
+
 -- Queues with nothing on them.
 CREATE PROCEDURE make_idle(n int) LANGUAGE plpgsql AS $$
 BEGIN
