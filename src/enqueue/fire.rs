@@ -63,7 +63,6 @@ impl Statement {
         if let Some(plan) = self.plan.get() {
             return plan;
         }
-        let _planner = role::Planner::without_nested_loops();
         let plan = Plan::prepare(&self.sql, &self.types);
         // Planning may have called a function that came by here: then it is there by now.
         self.plan.get_or_init(|| plan)

@@ -146,7 +146,6 @@ pub struct Planner {
     seqscan: bool,
     bitmap: bool,
     sort: bool,
-    nested_loop: bool,
     jit: bool,
 }
 
@@ -175,14 +174,6 @@ impl Planner {
         before
     }
 
-    /// Two transition tables are joined by hashing, never row by row.
-    pub fn without_nested_loops() -> Planner {
-        let before = Planner::now();
-        // SAFETY: as above.
-        unsafe { pg_sys::enable_nestloop = false };
-        before
-    }
-
     /// As it is now. Nothing of ours is worth compiling, and a plan that reads a table in spite of
     /// `enable_seqscan` looks dear enough to be compiled at each execution.
     fn now() -> Planner {
@@ -195,7 +186,6 @@ impl Planner {
                 seqscan: pg_sys::enable_seqscan,
                 bitmap: pg_sys::enable_bitmapscan,
                 sort: pg_sys::enable_sort,
-                nested_loop: pg_sys::enable_nestloop,
             }
         }
     }
@@ -208,7 +198,6 @@ impl Drop for Planner {
             pg_sys::enable_seqscan = self.seqscan;
             pg_sys::enable_bitmapscan = self.bitmap;
             pg_sys::enable_sort = self.sort;
-            pg_sys::enable_nestloop = self.nested_loop;
             pg_sys::jit_enabled = self.jit;
         }
     }

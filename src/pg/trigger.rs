@@ -195,9 +195,9 @@ impl<'a> Firing<'a> {
 
     /// Makes the transition tables known to statements of the current SPI connection, if they are not yet.
     pub fn register_transition_tables(&self) {
-        // SAFETY: the trigger data outlives the connection, which is closed before the call returns.
-        unsafe {
-            let code = pg_sys::SPI_register_trigger_data((&raw const *self.data).cast_mut());
+        for table in self.transition_tables() {
+            // SAFETY: the name is not used up by the call; what it refers to outlives the connection.
+            let code = unsafe { pg_sys::SPI_register_relation(table) };
             if code < 0 && code != pg_sys::SPI_ERROR_REL_DUPLICATE {
                 pgrx::error!("could not register the transition tables: SPI result {code}");
             }
@@ -206,31 +206,44 @@ impl<'a> Firing<'a> {
 
     /// The same for a query that is executed without SPI.
     pub fn query_environment(&self) -> *mut pg_sys::QueryEnvironment {
-        // SAFETY: names, tuplestores and relation live through the trigger's call; the environment goes
-        // with the present memory context.
+        // SAFETY: it goes with the present memory context, as what is registered in it does.
         unsafe {
             let environment = pg_sys::create_queryEnv();
-            let trigger = &*self.data.tg_trigger;
-            for (name, table) in
-                [(trigger.tgnewtable, self.data.tg_newtable), (trigger.tgoldtable, self.data.tg_oldtable)]
-            {
-                if table.is_null() || name.is_null() {
-                    continue;
-                }
-                let size = size_of::<pg_sys::EphemeralNamedRelationData>();
-                let known = pg_sys::palloc0(size).cast::<pg_sys::EphemeralNamedRelationData>();
-                (*known).md.name = name;
-                (*known).md.reliddesc = (*self.data.tg_relation).rd_id;
-                (*known).md.tupdesc = std::ptr::null_mut();
-                (*known).md.enrtype = pg_sys::EphemeralNameRelationType::ENR_NAMED_TUPLESTORE;
-                (*known).md.enrtuples = pg_sys::tuplestore_tuple_count(table) as f64;
-                (*known).reldata = table.cast();
-                pg_sys::register_ENR(environment, known);
+            for table in self.transition_tables() {
+                pg_sys::register_ENR(environment, table);
             }
             environment
         }
     }
+
+    /// As queries know them; in the present memory context.
+    fn transition_tables(&self) -> impl Iterator<Item = pg_sys::EphemeralNamedRelation> {
+        // SAFETY: names, tuplestores and relation live through the trigger's call.
+        unsafe {
+            let trigger = &*self.data.tg_trigger;
+            let both =
+                [(trigger.tgnewtable, self.data.tg_newtable), (trigger.tgoldtable, self.data.tg_oldtable)];
+            both.into_iter().filter(|(name, table)| !name.is_null() && !table.is_null()).map(
+                |(name, table)| {
+                    let size = size_of::<pg_sys::EphemeralNamedRelationData>();
+                    let known = pg_sys::palloc0(size).cast::<pg_sys::EphemeralNamedRelationData>();
+                    (*known).md.name = name;
+                    (*known).md.reliddesc = (*self.data.tg_relation).rd_id;
+                    (*known).md.tupdesc = std::ptr::null_mut();
+                    (*known).md.enrtype = pg_sys::EphemeralNameRelationType::ENR_NAMED_TUPLESTORE;
+                    (*known).md.enrtuples =
+                        (pg_sys::tuplestore_tuple_count(table) as f64).max(LEAST_PLANNED_ROWS);
+                    (*known).reldata = table.cast();
+                    known
+                },
+            )
+        }
+    }
 }
+
+/// A plan is kept, and the next statement may change a million rows: one that was made for a single row would join
+/// what was before and after row by row.
+const LEAST_PLANNED_ROWS: f64 = 1000.0;
 
 /// Reads a transition table.
 struct TableReader {

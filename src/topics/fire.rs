@@ -93,10 +93,7 @@ fn compile(firing: &Firing) -> Result<Compiled, Error> {
     if form == Form::Tables {
         firing.register_transition_tables();
     }
-    let plan = role::as_role(wanted.role, || {
-        let _planner = role::Planner::without_nested_loops();
-        Plan::prepare(&sql, &shape.parameter_types())
-    });
+    let plan = role::as_role(wanted.role, || Plan::prepare(&sql, &shape.parameter_types()));
     Ok(Compiled {
         topic: wanted.topic,
         role: wanted.role,

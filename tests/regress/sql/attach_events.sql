@@ -119,3 +119,15 @@ INSERT INTO "Renamed" VALUES (4);
 INSERT INTO orders VALUES (6001, 1, 'to both');
 SELECT payload -> 'table' AS "table", payload -> 'row' AS row FROM drain();
 SELECT count(*) FROM queue.pop('third', 10);
+
+-- A plan that was made for one row is good for many. (Else this takes minutes.)
+CREATE TABLE many (id int PRIMARY KEY, n int);
+INSERT INTO many SELECT generate_series(1, 40000), 0;
+SELECT queue.subscribe('attach_events.changed', 'q');
+SELECT queue.attach('many', 'q', 'update', condition => 'new.n <> old.n');
+SELECT queue.attach('many', topic => 'attach_events.changed', events => 'update', condition => 'new.n <> old.n');
+UPDATE many SET n = 1 WHERE id = 1;
+SET statement_timeout = '1 min';
+UPDATE many SET n = id;
+RESET statement_timeout;
+SELECT count(*) FROM q;
