@@ -78,15 +78,7 @@ pub fn point(queue: Oid, row: &Keyed, id: i64) {
     });
 }
 
-/// Was a job with this key done, so that none is accepted now?
-pub fn is_marked(queue: Oid, key: &str) -> bool {
-    const MARKED: &str = "SELECT FROM queue.done_keys WHERE queue = $1 AND key = $2 AND done_until > $3";
-    let types = [REGCLASSOID, TEXTOID, TIMESTAMPTZOID];
-    let args = [queue_arg(queue), arg(key), time::to_arg(Some(time::now()))];
-    !as_extension(|| spi::run_kept(MARKED, &types, &args)).is_empty()
-}
-
-/// The same, for people: which job it was, and until when.
+/// Was a job with this key done, so that none is accepted now? Which one, and until when, for people.
 pub fn marked_until(queue: Oid, key: &str) -> Option<(i64, String)> {
     const MARKED: &str =
         "SELECT id, done_until::text FROM queue.done_keys WHERE queue = $1 AND key = $2 AND done_until > $3";

@@ -221,7 +221,7 @@ fn stands_for(queue: &Queue, row: &Keyed, former: i64) -> Result<Verdict, Error>
 fn is_refused(queue: &Queue, key: &str, entry: &Entry) -> bool {
     ended::is_running_here(queue.oid, entry.id)
         || twin::exists(queue, entry.id)
-        || entry::is_marked(queue.oid, key)
+        || entry::marked_until(queue.oid, key).is_some()
 }
 
 /// Does a claim wait for this job to be let go?

@@ -1,7 +1,7 @@
 //! Entering rows into a table's indexes without the executor: indexes on plain columns, with no condition but
 //! that columns are filled or are null. One whose condition a row does not meet is not even opened.
 
-use super::guard::raw::slot_getsomeattrs_int;
+use super::raw::slot_getsomeattrs_int;
 use super::relation::Open;
 use super::{Datum, Oid, raw};
 use pgrx::pg_sys::{self, IndexUniqueCheck, NodeTag, TupleTableSlot};

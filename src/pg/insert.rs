@@ -3,7 +3,7 @@
 //! an INSERT does nothing more: see [`Target::open`].
 
 pub use super::cells::{Cells, Desc};
-use super::guard::{self, guarded};
+use super::guard::guarded;
 use super::indexes::{self, Indexes, Plain};
 use super::relation::Open;
 use super::{Datum, Oid, cache, raw};
@@ -180,10 +180,7 @@ impl Inserter {
                 raw::materialize(slot);
                 let mut must_free = false;
                 let tuple = raw::ExecFetchSlotHeapTuple(slot, false, &mut must_free);
-                (
-                    (*tuple).t_len as usize,
-                    wanted.map(|desc| guard::raw::heap_copy_tuple_as_datum(tuple, desc)),
-                )
+                ((*tuple).t_len as usize, wanted.map(|desc| raw::heap_copy_tuple_as_datum(tuple, desc)))
             });
             self.bytes += bytes;
             row

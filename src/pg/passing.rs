@@ -1,6 +1,6 @@
 //! Passing over the rows that others are deleting. Called under a guard only (see [`super::guard`]).
 
-use super::guard::raw;
+use super::raw;
 use super::scan::LOCKED;
 use super::sweep::tuple_in;
 use pgrx::pg_sys;

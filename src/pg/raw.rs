@@ -1,11 +1,76 @@
-//! Functions of Postgres that put rows, without pgrx's guard around each: to be called under one guard for
-//! all of them ([`super::guard::guarded`], which says what holds there), or between Postgres and Postgres,
-//! where an ERROR is to pass as it is.
+//! Functions of Postgres without pgrx's guard around each: to be called under one guard for all of them
+//! ([`super::guard::guarded`], which says what holds there), or between Postgres and Postgres, where an ERROR is
+//! to pass as it is.
 
-use pgrx::pg_sys::{self, EState, List, ResultRelInfo, TupleTableSlot};
+use pgrx::pg_sys::{self, Datum, EState, List, ResultRelInfo, TupleTableSlot};
 
 // Declared here as they are in Postgres' own headers.
 unsafe extern "C-unwind" {
+    // To claim rows.
+    pub fn GetLatestSnapshot() -> pg_sys::Snapshot;
+    pub fn RegisterSnapshot(snapshot: pg_sys::Snapshot) -> pg_sys::Snapshot;
+    pub fn table_slot_create(table: pg_sys::Relation, list: *mut *mut pg_sys::List) -> *mut TupleTableSlot;
+    #[cfg(not(feature = "pg18"))]
+    pub fn index_beginscan(
+        table: pg_sys::Relation,
+        index: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        keys: i32,
+        order_by: i32,
+    ) -> pg_sys::IndexScanDesc;
+    #[cfg(feature = "pg18")]
+    pub fn index_beginscan(
+        table: pg_sys::Relation,
+        index: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        instrument: *mut pg_sys::IndexScanInstrumentation,
+        keys: i32,
+        order_by: i32,
+    ) -> pg_sys::IndexScanDesc;
+    pub fn index_rescan(
+        scan: pg_sys::IndexScanDesc,
+        keys: pg_sys::ScanKey,
+        count: i32,
+        order_by: pg_sys::ScanKey,
+        order_by_count: i32,
+    );
+    pub fn index_endscan(scan: pg_sys::IndexScanDesc);
+    pub fn ScanKeyInit(
+        key: pg_sys::ScanKey,
+        column: i16,
+        strategy: u16,
+        procedure: pg_sys::Oid,
+        value: Datum,
+    );
+    pub fn index_getnext_slot(
+        scan: pg_sys::IndexScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+        slot: *mut TupleTableSlot,
+    ) -> bool;
+    pub fn index_getnext_tid(
+        scan: pg_sys::IndexScanDesc,
+        direction: pg_sys::ScanDirection::Type,
+    ) -> pg_sys::ItemPointer;
+    pub fn index_fetch_heap(scan: pg_sys::IndexScanDesc, slot: *mut TupleTableSlot) -> bool;
+    pub fn slot_getsomeattrs_int(slot: *mut TupleTableSlot, column: i32);
+    pub fn heap_delete(
+        relation: pg_sys::Relation,
+        tid: pg_sys::ItemPointer,
+        cid: pg_sys::CommandId,
+        crosscheck: pg_sys::Snapshot,
+        wait: bool,
+        failure: *mut pg_sys::TM_FailureData,
+        changing_partition: bool,
+    ) -> pg_sys::TM_Result::Type;
+    pub fn heap_form_tuple(
+        desc: pg_sys::TupleDesc,
+        values: *mut Datum,
+        nulls: *mut bool,
+    ) -> pg_sys::HeapTuple;
+    pub fn heap_copy_tuple_as_datum(tuple: pg_sys::HeapTuple, desc: pg_sys::TupleDesc) -> Datum;
+    pub fn LockBuffer(buffer: pg_sys::Buffer, mode: i32);
+    pub fn TransactionIdIsCurrentTransactionId(xid: pg_sys::TransactionId) -> bool;
+    // To put them, and what goes with it.
     pub static max_prepared_xacts: i32;
     pub fn ExecStoreVirtualTuple(slot: *mut TupleTableSlot) -> *mut TupleTableSlot;
     pub fn ExecConstraints(target: *mut ResultRelInfo, slot: *mut TupleTableSlot, state: *mut EState);
@@ -27,7 +92,7 @@ unsafe extern "C-unwind" {
         index: *mut pg_sys::IndexInfo,
         slot: *mut TupleTableSlot,
         state: *mut EState,
-        values: *mut pg_sys::Datum,
+        values: *mut Datum,
         nulls: *mut bool,
     );
     pub fn index_open(index: pg_sys::Oid, mode: i32) -> pg_sys::Relation;
@@ -37,7 +102,7 @@ unsafe extern "C-unwind" {
     pub fn index_insert_cleanup(index: pg_sys::Relation, info: *mut pg_sys::IndexInfo);
     pub fn index_insert(
         index: pg_sys::Relation,
-        values: *mut pg_sys::Datum,
+        values: *mut Datum,
         nulls: *mut bool,
         place: pg_sys::ItemPointer,
         table: pg_sys::Relation,
@@ -86,7 +151,7 @@ unsafe extern "C-unwind" {
     pub fn heap_deform_tuple(
         tuple: pg_sys::HeapTuple,
         desc: pg_sys::TupleDesc,
-        values: *mut pg_sys::Datum,
+        values: *mut Datum,
         nulls: *mut bool,
     );
     pub fn get_partition_ancestors(relation: pg_sys::Oid) -> *mut List;
@@ -97,7 +162,7 @@ unsafe extern "C-unwind" {
     pub fn tuplestore_putvalues(
         store: *mut pg_sys::Tuplestorestate,
         desc: pg_sys::TupleDesc,
-        values: *const pg_sys::Datum,
+        values: *const Datum,
         nulls: *const bool,
     );
     pub fn relation_close(relation: pg_sys::Relation, mode: i32);
@@ -111,7 +176,7 @@ unsafe extern "C-unwind" {
         copy: bool,
         slot: *mut TupleTableSlot,
     ) -> bool;
-    pub fn ExecFetchSlotHeapTupleDatum(slot: *mut TupleTableSlot) -> pg_sys::Datum;
+    pub fn ExecFetchSlotHeapTupleDatum(slot: *mut TupleTableSlot) -> Datum;
     pub fn getKeyJsonValueFromContainer(
         container: *mut pg_sys::JsonbContainer,
         key: *const std::ffi::c_char,
@@ -172,7 +237,7 @@ pub unsafe fn get_all_columns(slot: *mut TupleTableSlot) {
     unsafe {
         let columns = (*(*slot).tts_tupleDescriptor).natts;
         if i32::from((*slot).tts_nvalid) < columns {
-            super::guard::raw::slot_getsomeattrs_int(slot, columns);
+            slot_getsomeattrs_int(slot, columns);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Reading a table through one of its indexes, and deleting from it what was read, as an executor's
 //! index scan and DELETE would do it.
 
-use super::guard::{guarded, raw};
+use super::guard::guarded;
+use super::raw;
 use super::relation::Open;
 use super::sweep::{next_row_within, tuple_in};
 use super::{Datum, Oid};

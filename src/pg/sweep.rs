@@ -2,9 +2,10 @@
 //! only, and calls Postgres as it is (see [`guarded`]).
 
 use super::Datum;
-use super::guard::{guarded, is_interrupted, raw};
+use super::guard::{guarded, is_interrupted};
 use super::insert::Desc;
 use super::passing::Passing;
+use super::raw;
 use super::scan::{Cursor, Deletion, LOCKED};
 use pgrx::pg_sys;
 

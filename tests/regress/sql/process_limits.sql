@@ -26,7 +26,7 @@ CREATE FUNCTION work(job slow) RETURNS void LANGUAGE sql AS $$
     INSERT INTO process_limits.done VALUES (job.n);
     SELECT pg_catalog.pg_sleep(CASE WHEN job.n = 2 THEN 600 ELSE 0 END);
 $$;
-SELECT queue.register_processor('slow', 'work(slow)', timeout => '500 ms');
+SELECT queue.register_processor('slow', 'work(slow)', timeout => '2 s');
 INSERT INTO slow (n) VALUES (1), (2), (3);
 CALL queue.run('slow');
 SELECT * FROM done ORDER BY n;
@@ -50,7 +50,7 @@ CREATE FUNCTION work(jobs slow_batch[]) RETURNS void LANGUAGE sql AS $$
     SELECT pg_catalog.pg_sleep(600) WHERE EXISTS (SELECT FROM unnest(jobs) WHERE n = 2);
     INSERT INTO process_limits.done SELECT -n FROM unnest(jobs);
 $$;
-SELECT queue.register_processor('slow_batch', 'work(slow_batch[])', timeout => '300 ms');
+SELECT queue.register_processor('slow_batch', 'work(slow_batch[])', timeout => '2 s');
 INSERT INTO slow_batch (n) VALUES (1), (2), (3);
 CALL queue.run('slow_batch');
 SELECT * FROM done WHERE n < 0 ORDER BY n;
