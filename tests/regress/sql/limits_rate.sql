@@ -68,7 +68,7 @@ SELECT n FROM queue.pop_as(NULL::q, 4);
 -- A clock that was set back holds nothing back for ever.
 SELECT pass('q', '-10 days');
 SELECT n FROM queue.pop_as(NULL::q, 4);
-SELECT at < now() + interval '1 day' AS corrected FROM queue.rates WHERE queue = 'q'::regclass;
+SELECT bool_and(at < now() + interval '1 day') AS corrected FROM queue.rates WHERE queue = 'q'::regclass;
 
 -- Workers: what they start counts, also if it fails.
 SELECT queue.create_queue('w', 'n int', rate_limit => 4, rate_interval => '1 hour', backoff => '0');
