@@ -131,3 +131,5 @@ SET statement_timeout = '1 min';
 UPDATE many SET n = id;
 RESET statement_timeout;
 SELECT count(*) FROM q;
+DROP TABLE many;
+SELECT queue.drop_queue('q', true);
