@@ -10,7 +10,12 @@ use crate::pg::{Oid, catalog, role, spi};
 use crate::queue::statements::{self, Which};
 use crate::queue::{self, Queue};
 use crate::run::outcome::{self, Backoff, Outcome};
-use pgrx::prelude::*;
+use crate::sql_function;
+
+sql_function!(status);
+sql_function!(result);
+sql_function!(resubmit);
+sql_function!(resubmit_all);
 
 /// Where a job goes after a failed attempt: back with a wait, or among the error rows. A wait given by
 /// the caller replaces the queue's backoff.
@@ -92,13 +97,11 @@ fn read<T: pgrx::FromDatum>(oid: Option<Oid>, id: Option<i64>, column: &str) -> 
 }
 
 /// `queue.status`
-#[pg_extern(sql = false)]
 fn status(queue: Option<Oid>, id: Option<i64>) -> SqlResult<Option<String>> {
     read(queue, id, "state")
 }
 
 /// `queue.result`
-#[pg_extern(sql = false)]
 fn result(queue: Option<Oid>, id: Option<i64>) -> SqlResult<Option<pgrx::JsonB>> {
     read(queue, id, "result")
 }
@@ -125,7 +128,6 @@ fn renew(queue: &Queue, taken: &[Taken]) -> Result<(), Error> {
 }
 
 /// `queue.resubmit`
-#[pg_extern(sql = false)]
 fn resubmit(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
     let (oid, id) = (required("queue", queue)?, required("id", id)?);
     spi::connect(|| {
@@ -140,7 +142,6 @@ fn resubmit(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
 }
 
 /// `queue.resubmit_all`
-#[pg_extern(sql = false)]
 fn resubmit_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
     let oid = required("queue", queue)?;
     queue::open_owned(oid)?;

@@ -21,9 +21,15 @@ use crate::pg::{Oid, catalog, row, spi};
 use crate::queue::limits::check_priority;
 use crate::queue::statements::Which;
 use crate::queue::{self, Queue};
+use crate::sql_function;
 use crate::worker::cancel;
 pub use each::{Condition, each, held};
-use pgrx::prelude::*;
+
+sql_function!(reprioritize);
+sql_function!(reprioritize_all);
+sql_function!(run_now);
+sql_function!(run_now_all);
+sql_function!(cancel_all);
 
 /// Where a job can be taken that waits.
 pub const WAITING: [&str; 3] = ["ready", "scheduled", "blocked"];
@@ -58,7 +64,6 @@ fn with_priority(queue: &Queue, job: &Taken, priority: i32) -> Taken {
 }
 
 /// `queue.reprioritize`
-#[pg_extern(sql = false)]
 fn reprioritize(queue: Option<Oid>, id: Option<i64>, priority: Option<i32>) -> SqlResult<bool> {
     let (oid, id, priority) =
         (required("queue", queue)?, required("id", id)?, required("priority", priority)?);
@@ -74,7 +79,6 @@ fn reprioritize(queue: Option<Oid>, id: Option<i64>, priority: Option<i32>) -> S
 }
 
 /// `queue.reprioritize_all`
-#[pg_extern(sql = false)]
 fn reprioritize_all(queue: Option<Oid>, priority: Option<i32>, condition: Option<&str>) -> SqlResult<i64> {
     let (oid, priority) = (required("queue", queue)?, required("priority", priority)?);
     check_priority(Some(priority))?;
@@ -94,7 +98,6 @@ fn at_once<'a>(queue: &Queue, job: &'a Taken) -> Move<'a> {
 }
 
 /// `queue.run_now`
-#[pg_extern(sql = false)]
 fn run_now(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
     let (oid, id) = (required("queue", queue)?, required("id", id)?);
     spi::connect(|| {
@@ -108,7 +111,6 @@ fn run_now(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
 }
 
 /// `queue.run_now_all`
-#[pg_extern(sql = false)]
 fn run_now_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
     let oid = required("queue", queue)?;
     each(oid, &["scheduled"], &Condition::of(condition)?, &mut |queue, _, taken| {
@@ -118,7 +120,6 @@ fn run_now_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
 }
 
 /// `queue.cancel_all`
-#[pg_extern(sql = false)]
 fn cancel_all(queue: Option<Oid>, condition: Option<&str>) -> SqlResult<i64> {
     let oid = required("queue", queue)?;
     let condition = Condition::of(condition)?;

@@ -10,10 +10,12 @@ use crate::finish;
 use crate::pg::{Datum, Oid, array, catalog, role, row, spi, time};
 use crate::queue::limits::check_movable_state;
 use crate::queue::{self, Queue, STATES, statements};
-use pgrx::prelude::*;
+use crate::sql_function;
+
+sql_function!(move_job);
+sql_function!(move_all);
 
 /// `queue.move`
-#[pg_extern(sql = false)]
 fn move_job(queue: Option<Oid>, id: Option<i64>, to_queue: Option<Oid>) -> SqlResult<Option<i64>> {
     let (oid, id, target) = (required("queue", queue)?, required("id", id)?, required("to_queue", to_queue)?);
     spi::connect(|| {
@@ -31,7 +33,6 @@ fn move_job(queue: Option<Oid>, id: Option<i64>, to_queue: Option<Oid>) -> SqlRe
 }
 
 /// `queue.move_all`
-#[pg_extern(sql = false)]
 fn move_all(
     queue: Option<Oid>,
     to_queue: Option<Oid>,

@@ -13,13 +13,16 @@ use crate::pg::trigger::Event;
 use crate::pg::{Oid, cache, catalog, role, spi, xact};
 use crate::queue::limits::{check_interval, check_priority};
 use crate::queue::{self, Queue};
+use crate::sql_function;
 use crate::topics;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::collections::BTreeMap;
 
+sql_function!(attach);
+sql_function!(detach);
+
 /// `queue.attach`
-#[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)]
 fn attach(
     source: Option<Oid>,
@@ -217,7 +220,6 @@ pub fn not_attached(id: Option<i32>, tables: &[Oid]) -> Error {
 }
 
 /// `queue.detach`
-#[pg_extern(sql = false)]
 fn detach(source: Option<Oid>, queue: Option<Oid>, topic: Option<&str>) -> SqlResult<()> {
     let source = required("source", source)?;
     if queue.is_some() && topic.is_some() {

@@ -10,13 +10,15 @@ use crate::pg::spi::{self, arg};
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, role, xact};
 use crate::queue::{self, Queue, as_extension, statements};
+use crate::sql_function;
 use crate::wake;
 use crate::worker::shared::NEVER;
 use pgrx::pg_sys::{INT8ARRAYOID, INT8OID, REGCLASSOID, TEXTOID, TIMESTAMPTZOID};
-use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+
+sql_function!(forget_key);
 
 /// Entries looked at, and marks removed, in one step.
 const STEP: i64 = 1000;
@@ -205,7 +207,6 @@ pub fn forget_marks(queue: Oid) {
 }
 
 /// `queue.forget_key`
-#[pg_extern(sql = false)]
 fn forget_key(queue: Option<Oid>, key: Option<&str>) -> SqlResult<bool> {
     const FORGET: &str = "DELETE FROM queue.done_keys WHERE queue = $1 AND key = $2 AND done_until > $3";
     let (oid, key) = (required("queue", queue)?, required("key", key)?);

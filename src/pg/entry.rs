@@ -1,5 +1,7 @@
-//! Entry points that pgrx's `#[pg_extern]` has no shape for: set-returning functions that fill a
-//! tuplestore, procedures that commit, triggers, background workers.
+//! Entry points: functions of SQL, and what pgrx's `#[pg_extern]` has no shape for: set-returning functions that
+//! fill a tuplestore, procedures that commit, triggers, background workers. A plain function could be a
+//! `#[pg_extern]`; but that gives an ERROR of Postgres on without its own SQLSTATE, if Postgres does not know it,
+//! and without constraint name and context.
 
 use super::failure;
 use crate::error::SqlResult;
@@ -8,19 +10,22 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use std::panic::AssertUnwindSafe;
 use std::ptr::NonNull;
 
-/// Declares `name` as a C function of SQL whose body gets a [`Call`] and returns `SqlResult<Datum>`.
+/// Declares a C function of SQL whose body gets a [`Call`] and returns `SqlResult<Datum>`.
 #[macro_export]
 macro_rules! raw_function {
     ($name:ident, $body:path) => {
+        $crate::raw_function!([stringify!($name)], [concat!("pg_finfo_", stringify!($name))], $body);
+    };
+    ([$($symbol:tt)*], [$($info:tt)*], $body:path) => {
         const _: () = {
             #[allow(unsafe_code)]
-            #[unsafe(export_name = concat!("pg_finfo_", stringify!($name)))]
+            #[unsafe(export_name = $($info)*)]
             extern "C" fn info() -> &'static pgrx::pg_sys::Pg_finfo_record {
                 const V1: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
                 &V1
             }
             #[allow(unsafe_code)]
-            #[unsafe(export_name = stringify!($name))]
+            #[unsafe(export_name = $($symbol)*)]
             unsafe extern "C-unwind" fn call(fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
                 // SAFETY: Postgres calls with a valid call record, which lives through the call; nothing
                 // with a destructor is on this frame.
@@ -29,6 +34,58 @@ macro_rules! raw_function {
         };
     };
 }
+
+/// Declares the C function `name_wrapper` of SQL, which calls `name` with its arguments: each an `Option`, where
+/// `None` is SQL null. `name` returns a `SqlResult` of what becomes a datum.
+#[macro_export]
+macro_rules! sql_function {
+    ($name:ident) => {
+        const _: () = {
+            fn body(call: &$crate::pg::entry::Call) -> $crate::error::SqlResult<pgrx::pg_sys::Datum> {
+                $crate::pg::entry::Function::call_with(&$name, call)
+            }
+            $crate::raw_function!(
+                [concat!(stringify!($name), "_wrapper")],
+                [concat!("pg_finfo_", stringify!($name), "_wrapper")],
+                body
+            );
+        };
+    };
+}
+
+/// A function of so many arguments as `Arguments` is a tuple of.
+pub trait Function<Arguments> {
+    fn call_with(&self, call: &Call) -> SqlResult<pg_sys::Datum>;
+}
+
+macro_rules! function_of {
+    ($($argument:ident)*) => {
+        impl<Work, Output, $($argument),*> Function<($($argument,)*)> for Work
+        where
+            Work: Fn($(Option<$argument>),*) -> SqlResult<Output>,
+            Output: pgrx::IntoDatum,
+            $($argument: pgrx::FromDatum),*
+        {
+            #[allow(unused_mut, unused_variables)]
+            fn call_with(&self, call: &Call) -> SqlResult<pg_sys::Datum> {
+                let mut index = 0..;
+                let result = self($(index.next().and_then(|index| call.arg::<$argument>(index))),*)?;
+                Ok(result.into_datum().unwrap_or_else(|| call.null()))
+            }
+        }
+    };
+}
+
+/// Of so many arguments and of fewer.
+macro_rules! functions_of {
+    () => { function_of!(); };
+    ($first:ident $($more:ident)*) => {
+        function_of!($first $($more)*);
+        functions_of!($($more)*);
+    };
+}
+
+functions_of!(A B C D E F G H I J K L M N O P);
 
 /// Declares `name` as the main function of a background worker.
 #[macro_export]

@@ -8,12 +8,11 @@ use crate::pg::entry::Call;
 use crate::pg::time::{Micros, interval_micros};
 use crate::pg::{Datum, Oid, cache, catalog, failure, parse, role, spi, xact};
 use crate::run::next;
-use crate::{claim, enqueue, group, keys, limit, queue, raw_function, wake};
+use crate::{claim, enqueue, group, keys, limit, queue, raw_function, sql_function, wake};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 /// `queue.create_queue`
-#[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)]
 fn create_queue(
     name: Option<&str>,
@@ -124,7 +123,6 @@ fn option_args(oid: Oid, given: &Given) -> [spi::Arg; 15] {
 }
 
 /// `queue.alter_queue`
-#[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)]
 fn alter_queue(
     queue: Option<Oid>,
@@ -213,19 +211,16 @@ fn set_paused(queue: Option<Oid>, paused: bool) -> SqlResult<()> {
 }
 
 /// `queue.pause`
-#[pg_extern(sql = false)]
 fn pause(queue: Option<Oid>) -> SqlResult<()> {
     set_paused(queue, true)
 }
 
 /// `queue.resume`
-#[pg_extern(sql = false)]
 fn resume(queue: Option<Oid>) -> SqlResult<()> {
     set_paused(queue, false)
 }
 
 /// `queue.drop_queue`
-#[pg_extern(sql = false)]
 fn drop_queue(queue: Option<Oid>, force: Option<bool>) -> SqlResult<()> {
     let oid = required("queue", queue)?;
     let force = force.unwrap_or(false);
@@ -282,6 +277,11 @@ fn attached_sources(oid: Oid) -> Vec<Oid> {
     (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
 }
 
+sql_function!(create_queue);
+sql_function!(alter_queue);
+sql_function!(pause);
+sql_function!(resume);
+sql_function!(drop_queue);
 raw_function!(purge, purge_states);
 
 fn purge_states(call: &Call) -> SqlResult<Datum> {

@@ -4,18 +4,20 @@
 //! registers, schedules or subscribes has the queue's definition locked until its transaction ends, so DROP TABLE
 //! waits for it, and what it wrote is there to be deleted when the table is gone.
 
-use crate::error::SqlResult;
+use crate::error::{SqlResult, required};
 use crate::pg::{Oid, spi, xact};
 use crate::queue;
+use crate::sql_function;
 use pgrx::pg_sys;
-use pgrx::prelude::*;
+
+sql_function!(forget_queue);
 
 const TABLES: [&str; 7] =
     ["attachments", "processors", "timetable", "subscriptions", "keys", "done_keys", "rates"];
 
 /// `queue.forget_queue`
-#[pg_extern(sql = false)]
-fn forget_queue(dropped: Oid) -> SqlResult<()> {
+fn forget_queue(dropped: Option<Oid>) -> SqlResult<()> {
+    let dropped = required("dropped", dropped)?;
     const TYPES: [Oid; 1] = [pg_sys::OIDOID];
     spi::connect(|| {
         queue::as_extension(|| {

@@ -7,12 +7,15 @@ use crate::pg::time::interval_micros;
 use crate::pg::{Oid, cache, catalog, role, spi};
 use crate::queue::limits::check_processor;
 use crate::queue::{self, Queue};
+use crate::sql_function;
 use crate::wake;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+sql_function!(register_processor);
+sql_function!(unregister_processor);
+
 /// `queue.register_processor`
-#[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)]
 fn register_processor(
     queue: Option<Oid>,
@@ -144,7 +147,6 @@ fn check_login(user: Oid) -> Result<(), Error> {
 }
 
 /// `queue.unregister_processor`
-#[pg_extern(sql = false)]
 fn unregister_processor(queue: Option<Oid>) -> SqlResult<()> {
     let oid = required("queue", queue)?;
     spi::connect(|| {

@@ -31,7 +31,7 @@ use crate::pg::trigger::{Event, Firing};
 use crate::pg::{Datum, Oid, array, catalog};
 use crate::queue::limits::{check_key, check_max_attempts, check_on_conflict, check_priority};
 use crate::queue::{self, Queue};
-use crate::{raw_function, settings, wake};
+use crate::{raw_function, settings, sql_function, wake};
 use cron::{CatchUp, Invalid, Schedule};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -39,6 +39,7 @@ use pgrx::prelude::*;
 const MOST_NAME_BYTES: usize = 200;
 const MOST_RUNS: i32 = 1_000;
 
+sql_function!(unschedule);
 raw_function!(schedule, schedule_jobs);
 raw_function!(next_runs, list_next_runs);
 raw_function!(schedule_added, after_insert);
@@ -243,7 +244,6 @@ fn after_insert(call: &Call) -> SqlResult<Datum> {
 }
 
 /// `queue.unschedule`
-#[pg_extern(sql = false)]
 fn unschedule(name: Option<&str>) -> SqlResult<()> {
     let name = required("name", name)?;
     spi::connect(|| {

@@ -19,11 +19,12 @@ use crate::pg::entry::Call;
 use crate::pg::trigger::Firing;
 use crate::pg::{Datum, Oid, array, catalog, spi};
 use crate::queue::{self, Queue};
-use crate::raw_function;
+use crate::{raw_function, sql_function};
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 use std::rc::Rc;
 
+sql_function!(subscribe);
+sql_function!(unsubscribe);
 raw_function!(publish, publish_one);
 raw_function!(subscriptions_changed, announce_subscriptions);
 
@@ -92,7 +93,6 @@ fn check_pattern(pattern: &str) -> Result<(), Error> {
 const TYPES: [Oid; 2] = [pg_sys::TEXTOID, pg_sys::REGCLASSOID];
 
 /// `queue.subscribe`
-#[pg_extern(sql = false)]
 fn subscribe(topic: Option<&str>, queue: Option<Oid>) -> SqlResult<()> {
     const SUBSCRIBE: &str =
         "INSERT INTO queue.subscriptions (pattern, queue) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -114,7 +114,6 @@ fn subscribe(topic: Option<&str>, queue: Option<Oid>) -> SqlResult<()> {
 }
 
 /// `queue.unsubscribe`
-#[pg_extern(sql = false)]
 fn unsubscribe(topic: Option<&str>, queue: Option<Oid>) -> SqlResult<()> {
     const UNSUBSCRIBE: &str = "DELETE FROM queue.subscriptions WHERE pattern = $1 AND queue = $2";
     let (pattern, queue) = (required("topic", topic)?, required("queue", queue)?);

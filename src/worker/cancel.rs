@@ -7,17 +7,18 @@ use crate::pg::{Oid, bgworker, catalog, role, shmem, spi};
 use crate::queue::statements::Which;
 use crate::queue::{self, Queue};
 use crate::run::processor::{self, Shape};
+use crate::sql_function;
 use crate::worker::shared::WorkerSlot;
 use crate::{claim, finish};
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 use std::sync::atomic::Ordering::SeqCst;
+
+sql_function!(cancel);
 
 /// Why a job is an error row.
 pub const BY_ADMIN: &str = "canceled by an administrator";
 
 /// `queue.cancel`
-#[pg_extern(sql = false)]
 fn cancel(queue: Option<Oid>, id: Option<i64>) -> SqlResult<bool> {
     let (oid, id) = (required("queue", queue)?, required("id", id)?);
     spi::connect(|| {

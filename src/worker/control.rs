@@ -7,9 +7,13 @@ use crate::pg::bgworker::{self, Start};
 use crate::pg::hooks::Listeners;
 use crate::pg::time::{Micros, now};
 use crate::pg::{Oid, catalog, interrupt, latch, shmem, spi};
+use crate::sql_function;
 use crate::wake;
-use pgrx::prelude::*;
 use std::sync::atomic::Ordering::SeqCst;
+
+sql_function!(announce_change);
+sql_function!(start_workers);
+sql_function!(stop_workers);
 
 /// What the hooks tell the rest of the crate.
 pub static LISTENERS: Listeners = Listeners {
@@ -24,9 +28,9 @@ const BARRED: Micros = 60_000_000;
 const PATIENCE: Micros = 10_000_000;
 
 /// `queue.announce_change`
-#[pg_extern(sql = false)]
-fn announce_change() {
+fn announce_change() -> SqlResult<()> {
     wake::configuration_changed();
+    Ok(())
 }
 
 /// Ends our processes in a database somebody needs for himself. Only for those who may have it: else
@@ -74,7 +78,6 @@ fn end_processes(shared: &Shared, slot: &DatabaseSlot) -> bool {
 }
 
 /// `queue.start_workers`
-#[pg_extern(sql = false)]
 fn start_workers() -> SqlResult<bool> {
     match shmem::get() {
         Some(shared) => Ok(start_shared(shared)?),
@@ -123,7 +126,6 @@ fn start_unshared() -> Result<bool, Error> {
 }
 
 /// `queue.stop_workers`
-#[pg_extern(sql = false)]
 fn stop_workers() -> SqlResult<bool> {
     if let Some(shared) = shmem::get() {
         let Some(slot) = shared.take_database(catalog::my_database().to_u32()) else {

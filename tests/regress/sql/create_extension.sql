@@ -1,4 +1,5 @@
 -- CREATE EXTENSION and DROP EXTENSION, rolled back and not, in a database of their own.
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE DATABASE regress_extension ENCODING 'UTF8' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C';
 \c regress_extension

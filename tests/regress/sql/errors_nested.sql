@@ -22,3 +22,10 @@ EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS place = COLUMN_NAME, code = RETURNED_SQLSTATE, hint = PG_EXCEPTION_HINT;
     RAISE NOTICE '% % %', place, code, hint;
 END $$;
+-- And through functions that change jobs.
+SELECT queue.create_queue('c', 'n int');
+INSERT INTO c (n) VALUES (1);
+CREATE TRIGGER refuse AFTER INSERT ON c FOR EACH ROW WHEN (new.priority = 9) EXECUTE FUNCTION refuse();
+\set SHOW_CONTEXT never
+SELECT queue.reprioritize('c', 1, 9);
+\echo :LAST_ERROR_SQLSTATE
