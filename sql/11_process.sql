@@ -18,7 +18,7 @@ COMMENT ON PROCEDURE queue.run IS 'Runs what is due in this session, batch by ba
 
 CREATE FUNCTION queue.start_workers()
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'start_workers_wrapper';
-COMMENT ON FUNCTION queue.start_workers IS 'Starts the scheduler of this database, which starts its workers: for a server without queue_ext in shared_preload_libraries (they end with the server), or after stop_workers. False when it runs already. Errors: 53000 no free worker slot. Who: superusers, and whom they grant EXECUTE.';
+COMMENT ON FUNCTION queue.start_workers IS 'Starts the scheduler of this database, which starts its workers: for a server without queue_ext in shared_preload_libraries (they end with the server), or after stop_workers. False when it runs already. Errors: 53000 no free worker slot; 55000 queue_ext.databases leaves this database out; 25006 on a standby. Who: superusers, and whom they grant EXECUTE.';
 
 CREATE FUNCTION queue.stop_workers()
 RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'stop_workers_wrapper';

@@ -240,6 +240,8 @@ pub enum Error {
     },
     /// No background worker could be started.
     NoWorkerSlot,
+    /// `queue_ext.databases` leaves this database out.
+    DatabaseNotServed(String),
     NoSchedule(String),
     /// The name is used by a schedule that the caller may not change.
     ForeignSchedule(String),
@@ -591,6 +593,11 @@ impl From<Error> for ErrorReport {
                 Code::ERRCODE_INSUFFICIENT_RESOURCES,
                 "could not start a background worker".into(),
                 Some("Raise max_worker_processes.".into()),
+            ),
+            Error::DatabaseNotServed(name) => (
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("queue_ext.databases does not name \"{name}\""),
+                Some("Add it there, reload the configuration, and call this again.".into()),
             ),
         };
         let report = ErrorReport::new(code, message, "queue_ext");

@@ -123,6 +123,18 @@ pub fn require_writable(command: &'static std::ffi::CStr) {
     }
 }
 
+/// Is this server a standby?
+pub fn in_recovery() -> bool {
+    // SAFETY: reads shared memory, and does not raise.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Raises on a standby.
+pub fn refuse_in_recovery(command: &'static std::ffi::CStr) {
+    // SAFETY: a constant C string.
+    unsafe { pg_sys::PreventCommandDuringRecovery(command.as_ptr()) }
+}
+
 /// How many transactions that could change anything have ended, one way or the other, as of now. Whoever
 /// takes a snapshot after reading this sees what they did.
 pub fn ended() -> u64 {

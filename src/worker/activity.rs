@@ -10,7 +10,7 @@ use crate::pg::failure::{self, Failure};
 use crate::pg::spi::{self, Arg, Rows};
 use crate::pg::srf::RowSink;
 use crate::pg::time::now;
-use crate::pg::{Datum, Oid, bgworker, catalog, lock, role, shmem};
+use crate::pg::{Datum, Oid, bgworker, catalog, lock, role, shmem, xact};
 use crate::queue::{self, Queue};
 use crate::raw_function;
 use crate::run::{next, processor};
@@ -200,6 +200,10 @@ fn problem(
     if !catalog::role_acts_for(role, queue.owner) {
         let role = catalog::role_name(role);
         return Some(format!("role \"{role}\", which registered the processor, no longer owns the queue"));
+    }
+    // No workers run on a standby, nor should they.
+    if xact::in_recovery() {
+        return None;
     }
     if shared.is_none() {
         return unshared_problem();

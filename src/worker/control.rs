@@ -6,9 +6,8 @@ use crate::error::{Error, SqlResult};
 use crate::pg::bgworker::{self, Start};
 use crate::pg::hooks::Listeners;
 use crate::pg::time::{Micros, now};
-use crate::pg::{Oid, catalog, interrupt, latch, shmem, spi};
-use crate::sql_function;
-use crate::wake;
+use crate::pg::{Oid, catalog, interrupt, latch, shmem, spi, xact};
+use crate::{settings, sql_function, wake};
 use std::sync::atomic::Ordering::SeqCst;
 
 sql_function!(announce_change);
@@ -79,6 +78,7 @@ fn end_processes(shared: &Shared, slot: &DatabaseSlot) -> bool {
 
 /// `queue.start_workers`
 fn start_workers() -> SqlResult<bool> {
+    xact::refuse_in_recovery(c"queue.start_workers()");
     match shmem::get() {
         Some(shared) => Ok(start_shared(shared)?),
         None => Ok(spi::connect(start_unshared)?),
@@ -86,7 +86,13 @@ fn start_workers() -> SqlResult<bool> {
 }
 
 fn start_shared(shared: &Shared) -> Result<bool, Error> {
-    let database = catalog::my_database().to_u32();
+    let database = catalog::my_database();
+    // The launcher would not start its scheduler, and be waited for in vain.
+    let name = catalog::database_name(database);
+    if !settings::serves_database(&name) {
+        return Err(Error::DatabaseNotServed(name));
+    }
+    let database = database.to_u32();
     let slot = shared.take_database(database).ok_or(Error::NoWorkerSlot)?;
     if bgworker::is_alive(slot.scheduler_pid.load(SeqCst)) {
         return Ok(false);

@@ -49,6 +49,15 @@ fn only_the_databases_named_are_served() {
     until_done(&mut one, "q", 1);
     assert_eq!(done(&mut two, "q"), 0);
     assert!(two.one::<bool>("SELECT problem IS NOT NULL FROM queue.overview WHERE queue = 'q'::regclass"));
+    // More worker processes would not help: it does not wait for one, and says what would.
+    let refused = two.batch_execute("SELECT queue.start_workers()").unwrap_err();
+    let refused = refused.as_db_error().expect("of the server");
+    assert_eq!(
+        (refused.code().code(), refused.message()),
+        ("55000", "queue_ext.databases does not name \"two\"")
+    );
+    one.run("ALTER SYSTEM SET queue_ext.databases = 'one, two';\nSELECT pg_reload_conf()");
+    until_done(&mut two, "q", 1);
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn a_promoted_standby_carries_on() {
          SELECT queue.enqueue_many('rated', ARRAY['1', '2', '3', '4']::jsonb[]);
          SELECT queue.pop('rated', 2)",
     );
+    processed(&mut db, "r", "", "");
     db.run("SELECT queue.pause('q')");
     put(&mut db, "q", 101, 200);
     let leased: i64 = db.one("SELECT queue.enqueue('q', '{\"n\": 201}', delay => '1 day')");
@@ -31,6 +32,12 @@ fn a_promoted_standby_carries_on() {
     assert!(problem.starts_with("held by rate_limit"), "{problem}");
     assert_eq!(there.one::<String>(&format!("SELECT queue.status('q', {leased})")), "scheduled");
     assert_eq!(there.code("SELECT queue.enqueue('q')"), "25006");
+    assert_eq!(there.code("SELECT queue.start_workers()"), "25006");
+    assert_eq!(
+        there.one::<Option<String>>("SELECT problem FROM queue.overview WHERE queue = 'r'::regclass"),
+        None,
+        "that workers run elsewhere is as it should be"
+    );
     assert_eq!(done(&mut there, "q"), 100);
     primary.stop_immediately();
     standby.promote();
