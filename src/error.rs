@@ -97,6 +97,7 @@ pub enum Error {
     ProcessorKind {
         processor: String,
         reason: &'static str,
+        hint: &'static str,
     },
     /// The role may not execute the function.
     ProcessorPrivilege {
@@ -384,9 +385,11 @@ impl From<Error> for ErrorReport {
                 format!("processor {processor} does not take a job of this queue"),
                 Some(format!("Its only argument must be of type {wants} (one job) or {wants}[] (a batch).")),
             ),
-            Error::ProcessorKind { processor, reason } => {
-                (Code::ERRCODE_WRONG_OBJECT_TYPE, format!("{processor} cannot be a processor: {reason}"), None)
-            }
+            Error::ProcessorKind { processor, reason, hint } => (
+                Code::ERRCODE_WRONG_OBJECT_TYPE,
+                format!("{processor} cannot be a processor: {reason}"),
+                Some(hint.into()),
+            ),
             Error::ProcessorPrivilege { processor, role } => (
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("permission denied for function {processor}"),

@@ -89,6 +89,8 @@ fn register_processor(
     })
 }
 
+const JOB_OR_BATCH: &str = "A processor is a function of one job or of an array of jobs.";
+
 /// The function's qualified name and shape, if it can be a processor of this queue for the caller.
 fn check_function(queue: &Queue, processor: Oid, feeds: bool) -> Result<(String, &'static str), Error> {
     const FUNCTION: &str = "
@@ -109,19 +111,29 @@ fn check_function(queue: &Queue, processor: Oid, feeds: bool) -> Result<(String,
     let text = |column| rows.get::<String>(0, column).unwrap_or_default();
     let flag = |column| rows.get::<bool>(0, column).unwrap_or(false);
     let signature = text(2);
-    let reason = match text(3).as_str() {
-        "p" => Some("it is a procedure"),
-        "a" | "w" => Some("it is an aggregate or window function"),
-        _ if flag(4) && !feeds => Some("it returns a set"),
-        _ if flag(9) => Some("it is a trigger function"),
-        _ if flag(10) && feeds => {
-            Some("it returns records whose columns nobody knows, which then_queue needs")
-        }
-        _ if flag(8) && feeds => Some("it returns nothing that could become a job of then_queue"),
+    let refused = match text(3).as_str() {
+        "p" => Some((
+            "it is a procedure",
+            "Make it a function. What has to commit in between takes its jobs by queue.dequeue.",
+        )),
+        "a" | "w" => Some(("it is an aggregate or window function", JOB_OR_BATCH)),
+        _ if flag(4) && !feeds => Some((
+            "it returns a set",
+            "Pass then_queue, for which each row becomes a job, or let it return an array.",
+        )),
+        _ if flag(9) => Some(("it is a trigger function", JOB_OR_BATCH)),
+        _ if flag(10) && feeds => Some((
+            "it returns records whose columns nobody knows, which then_queue needs",
+            "Declare them by RETURNS TABLE or OUT, or let it return jsonb.",
+        )),
+        _ if flag(8) && feeds => Some((
+            "it returns nothing that could become a job of then_queue",
+            "Let it return what is to be the payload of the next job, as jsonb for example.",
+        )),
         _ => None,
     };
-    if let Some(reason) = reason {
-        return Err(Error::ProcessorKind { processor: signature, reason });
+    if let Some((reason, hint)) = refused {
+        return Err(Error::ProcessorKind { processor: signature, reason, hint });
     }
     let shape = match (flag(5), flag(6)) {
         (true, _) => "job",

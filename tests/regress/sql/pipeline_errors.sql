@@ -24,9 +24,9 @@ RESET SESSION AUTHORIZATION;
 SELECT queue, then_queue, shape FROM queue.processors WHERE queue IN ('a'::regclass, 'b', 'c') ORDER BY queue::text;
 SET SESSION AUTHORIZATION regress_owner;
 -- What cannot feed a queue, and what is none.
-SELECT sqlstate, message FROM test.fails($$SELECT queue.register_processor('a', 'nothing(a)', then_queue => 'b', replace => true)$$);
-SELECT sqlstate, message FROM test.fails($$SELECT queue.register_processor('a', 'anything(a)', then_queue => 'b', replace => true)$$);
-SELECT sqlstate, message FROM test.fails($$SELECT queue.register_processor('a', 'a_set(a)', replace => true)$$);
+SELECT sqlstate, message, hint FROM test.fails($$SELECT queue.register_processor('a', 'nothing(a)', then_queue => 'b', replace => true)$$);
+SELECT sqlstate, message, hint FROM test.fails($$SELECT queue.register_processor('a', 'anything(a)', then_queue => 'b', replace => true)$$);
+SELECT sqlstate, message, hint FROM test.fails($$SELECT queue.register_processor('a', 'a_set(a)', replace => true)$$);
 SELECT sqlstate, message, hint FROM test.fails($$SELECT queue.register_processor('a', 'fa(a)', then_queue => 'pg_class', replace => true)$$);
 -- The role needs INSERT on the next queue, when it registers and when it runs.
 RESET SESSION AUTHORIZATION;
