@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use super::stored::Stored;
-use super::{Column, HEADER, Queue, remembered};
+use super::{Column, HEADER, Queue, remembered, retyped};
 use crate::error::Error;
 use crate::pg::json::Kind;
 use crate::pg::stored::{self, Attribute};
@@ -47,6 +47,7 @@ pub fn load(oid: Oid) -> Result<Queue, Error> {
     let sequence = lookup::identity_sequence(oid, c"id");
     let options = remembered::options(oid).ok_or_else(is_none)?;
     let stored = Stored::of(oid);
+    retyped::note(oid, &stored);
     let changed = |column: &str, definition: &str| {
         // Reading it waited for somebody who has dropped it.
         if catalog::relation_name(oid).is_none() {

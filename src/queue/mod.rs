@@ -9,6 +9,7 @@ pub mod limits;
 mod load;
 pub mod options;
 mod remembered;
+pub mod retyped;
 pub mod statements;
 mod stored;
 pub mod table;

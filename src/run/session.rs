@@ -8,7 +8,7 @@ use crate::error::{Error, SqlResult};
 use crate::pg::entry::Call;
 use crate::pg::failure::{Failure, catch};
 use crate::pg::{Datum, Oid, catalog, interrupt, role, spi, xact};
-use crate::queue::Queue;
+use crate::queue::{Queue, retyped};
 use crate::schedule::tick;
 use crate::{limit, queue, raw_function, upkeep};
 use pgrx::pg_sys;
@@ -20,6 +20,11 @@ raw_function!(run, run_here);
 pub trait Session {
     /// Runs `work` inside an SPI connection and commits. `Err`: it was rolled back.
     fn transaction<R>(&self, work: impl FnOnce() -> R) -> Result<R, Failure>;
+
+    /// May it run jobs, or is it to end first?
+    fn may_run(&self) -> bool {
+        true
+    }
 }
 
 /// A background worker: no transaction is open between two.
@@ -38,6 +43,10 @@ impl Session for Worker {
             interrupt::forget_cancel();
         }
         outcome
+    }
+
+    fn may_run(&self) -> bool {
+        !retyped::is_any()
     }
 }
 
@@ -181,7 +190,7 @@ fn run_claim(
 ) -> Result<Option<Report>, Failure> {
     session.transaction(|| {
         let queue = open_to_run(queue)?;
-        let processor = processor_of_mine(&queue)?;
+        let processor = processor_of_mine(&queue).filter(|_| session.may_run())?;
         Some(batch::run(&queue, &processor, choose(&processor), observer))
     })
 }

@@ -5,6 +5,7 @@ use super::shared::{Shared, WorkerSlot};
 use crate::pg::bgworker;
 use crate::pg::time::{Micros, now};
 use crate::pg::{Oid, interrupt, latch, shmem};
+use crate::queue::retyped;
 use crate::run::session::Worker;
 use crate::{settings, worker_main};
 use pgrx::prelude::*;
@@ -130,6 +131,9 @@ impl Member {
             interrupt::check_idle();
             if self.slot.retire.load(SeqCst) {
                 return "not needed any more";
+            }
+            if retyped::is_any() {
+                return "a queue's columns have other types now";
             }
             if self.shared.database(self.database).is_none_or(|d| !d.is_open()) {
                 return "its database is wanted by a statement, or workers were stopped";

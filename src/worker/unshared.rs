@@ -7,7 +7,7 @@ use super::{SCHEDULER, WORKER};
 use crate::pg::bgworker::{self, Handle, Life, Start};
 use crate::pg::failure::Failure;
 use crate::pg::{Oid, catalog, interrupt, latch, role, spi};
-use crate::queue::Queue;
+use crate::queue::{Queue, retyped};
 use crate::run::batch::Unobserved;
 use crate::run::processor::Processor;
 use crate::run::session::{self, Session, Worker};
@@ -100,6 +100,9 @@ pub fn work(scheduler: i32) {
         }
         bgworker::report_activity(None);
         bgworker::report_statistics();
+        if retyped::is_any() {
+            return;
+        }
         latch::sleep(Some(nap_ms()));
     }
 }

@@ -28,6 +28,7 @@ mod pipeline;
 mod rates;
 mod reply;
 mod resync;
+mod retyped;
 mod review;
 mod roles;
 mod room;
