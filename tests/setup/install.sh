@@ -30,3 +30,4 @@ cargo pgrx install --profile "$profile" --pg-config "$PG_CONFIG" "${sudo_if_need
 fingerprint >"$stamp"
 # What was edited while the build ran is newer than this, and so is built the next time.
 touch -d "$started" "$stamp"
+say "installed. For a server of yours: shared_preload_libraries = 'queue_ext', restart it, and in your database CREATE EXTENSION queue_ext"
