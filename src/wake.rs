@@ -31,6 +31,8 @@ struct Note {
     within: Keys,
     /// From where on something is being taken just now.
     taking: Keys,
+    /// The outermost subtransaction in which something is.
+    taking_since: i32,
     /// The innermost subtransaction in which something was taken.
     level: i32,
     due: Micros,
@@ -53,6 +55,7 @@ const EMPTY: Note = Note {
     on_abort: floor::NONE,
     within: floor::NONE,
     taking: floor::NONE,
+    taking_since: 0,
     level: 0,
     due: NEVER,
     prune: NEVER,
@@ -113,9 +116,13 @@ pub fn taken(queue: Oid, keys: &Keys) {
 pub fn about_to_take(queue: Oid, from: &Keys) -> Keys {
     let mut before = floor::NONE;
     note(queue, |note| {
+        let level = xact::nest_level();
         before = note.taking;
+        if before == floor::NONE {
+            note.taking_since = level;
+        }
         note.taken = true;
-        note.level = note.level.max(xact::nest_level());
+        note.level = note.level.max(level);
         floor::include_all(&mut note.taking, from);
     });
     before

@@ -11,7 +11,7 @@ use crate::pg::{catalog, shmem, xact};
 use crate::queue::{self, Queue};
 use crate::wake;
 use crate::worker::shared::QueueSlot;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Steps of the safety scan that a claim which found nothing does.
@@ -151,9 +151,9 @@ pub fn take_closed(
 
 /// Takes rows from the floor on, and notes what that means for the floor.
 fn noting(queue: &Queue, direct: &Direct, take: impl FnOnce(&Keys) -> Scan) -> Vec<Taken> {
-    let reading = Held::begin(&direct.slot.floors);
+    let held = Held::begin(&direct.slot.floors);
     // Our own uncommitted rows are below nobody's floor but ours.
-    let mut from = reading.0.floor;
+    let mut from = held.reading.floor;
     floor::include_all(&mut from, &wake::own_rows(queue.oid));
     let before = wake::about_to_take(queue.oid, &from);
     let scan = take(&from);
@@ -164,35 +164,73 @@ fn noting(queue: &Queue, direct: &Direct, take: impl FnOnce(&Keys) -> Scan) -> V
     wake::took(queue.oid, &keys, &before);
     // If a rollback brings back other contents of the table, nothing is known of them.
     let reached = if direct.ready.is_of_this_transaction() { floor::ALL } else { scan.reached };
-    reading.finish(&reached, &floor::ALL);
+    held.finish(&reached, &floor::ALL);
     keys::want(queue.oid, scan.held.iter().copied());
     scan.rows.into_iter().map(Taken::from).collect()
 }
 
+/// A scan that is under way.
+struct UnderWay {
+    floors: &'static Floors,
+    reading: Reading,
+    /// The subtransaction that it began in.
+    level: i32,
+}
+
 thread_local! {
-    static HELD: Cell<Option<(&'static Floors, Reading)>> = const { Cell::new(None) };
+    /// The innermost last: a trigger of a user's on the blocked jobs may claim within a claim.
+    static UNDER_WAY: RefCell<Vec<UnderWay>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A reading that is given up by the end of the transaction if an error keeps it from its own end.
-pub struct Held(pub Reading, &'static Floors);
+pub struct Held {
+    pub reading: Reading,
+    /// Scans that were under way before.
+    outer: usize,
+}
 
 impl Held {
     /// To be called before the snapshot is taken.
     pub fn begin(floors: &'static Floors) -> Held {
-        let reading = floors.begin();
-        HELD.set(Some((floors, reading)));
-        Held(reading, floors)
+        // Also in a session that has nothing else to tell: it may be ended in the middle of its scan.
+        wake::register();
+        let level = xact::nest_level();
+        UNDER_WAY.with_borrow_mut(|list| {
+            // Nothing may fail between the mark and its entry.
+            list.reserve(1);
+            let reading = floors.begin();
+            list.push(UnderWay { floors, reading, level });
+            Held { reading, outer: list.len() - 1 }
+        })
     }
 
     pub fn finish(self, reached: &Keys, dead: &Keys) {
-        HELD.set(None);
-        self.1.finish(&self.0, reached, dead);
+        UNDER_WAY.with_borrow_mut(|list| {
+            give_up(list, |_, place| place > self.outer);
+            if list.len() > self.outer
+                && let Some(scan) = list.pop()
+            {
+                scan.floors.finish(&scan.reading, reached, dead);
+            }
+        });
     }
 }
 
-/// A transaction or subtransaction was rolled back: a scan that was under way is not any more.
-pub fn abandon() {
-    if let Ok(Some((floors, reading))) = HELD.try_with(Cell::take) {
-        floors.abandon(&reading);
+/// A transaction or subtransaction was rolled back: the scans that began in it are under way no more. One that
+/// began outside goes on: the trigger of a user's that it has called has caught an error.
+pub fn abandon(level: i32) {
+    let _ = UNDER_WAY.try_with(|list| {
+        let Ok(mut list) = list.try_borrow_mut() else { return };
+        give_up(&mut list, |scan, _| scan.level >= level);
+    });
+}
+
+/// Gives up the innermost scans, as long as they are to be. Frees nothing.
+fn give_up(list: &mut Vec<UnderWay>, is_over: impl Fn(&UnderWay, usize) -> bool) {
+    while let Some(scan) = list.last()
+        && is_over(scan, list.len() - 1)
+    {
+        scan.floors.abandon(&scan.reading);
+        list.pop();
     }
 }

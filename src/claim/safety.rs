@@ -96,7 +96,8 @@ pub fn step(direct: &Direct, most: usize) -> bool {
 /// Looks at some entries. Says whether it lowered the floor, and whether the pass is over.
 fn one_step(direct: &Direct, now: Micros) -> (bool, bool) {
     let (floors, safety) = (&direct.slot.floors, &direct.slot.safety);
-    let reading = Held::begin(floors);
+    let held = Held::begin(floors);
+    let reading = held.reading;
     let mut priority = safety.priority.load(SeqCst) as usize;
     let mut key = safety.key.load(SeqCst);
     if priority == 0 && key == BOTTOM {
@@ -107,11 +108,11 @@ fn one_step(direct: &Direct, now: Micros) -> (bool, bool) {
     let mut left = STEP;
     let mut lowered = false;
     while priority < PRIORITIES && left > 0 {
-        let from = if full { key } else { key.max(reading.0.dead[priority]) };
-        let to = reading.0.floor[priority];
+        let from = if full { key } else { key.max(reading.dead[priority]) };
+        let to = reading.floor[priority];
         let look = direct.ready.look(priority, from, to, left);
         // Only if nothing lies between what is known as dead and what was looked at.
-        if from <= reading.0.dead[priority] {
+        if from <= reading.dead[priority] {
             dead[priority] = look.dead;
         }
         if let Some(met) = look.met {
@@ -126,7 +127,7 @@ fn one_step(direct: &Direct, now: Micros) -> (bool, bool) {
     let over = priority >= PRIORITIES;
     safety.priority.store(if over { 0 } else { priority as u64 }, SeqCst);
     safety.key.store(if over { BOTTOM } else { key }, SeqCst);
-    reading.finish(&[BOTTOM; PRIORITIES], &dead);
+    held.finish(&[BOTTOM; PRIORITIES], &dead);
     (lowered, over)
 }
 

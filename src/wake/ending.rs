@@ -36,7 +36,7 @@ pub fn committed() {
 
 pub fn aborted() {
     limit::grant::ended(false);
-    native::abandon();
+    native::abandon(0);
     notes::aborted();
     finish(|note| (note.taken, note.back()), false);
 }
@@ -71,7 +71,8 @@ fn mark_prepared() {
 
 /// A claim inside the aborted part is undone at once. Waking too often is harmless.
 pub fn subtransaction_aborted() {
-    native::abandon();
+    let level = xact::nest_level();
+    native::abandon(level);
     released::rolled_back();
     notes::subtransaction_aborted();
     let Some(shared) = shmem::get() else { return };
@@ -79,11 +80,14 @@ pub fn subtransaction_aborted() {
         let Ok(mut notes) = notes.try_borrow_mut() else { return };
         let count = notes.count;
         for note in &mut notes.list[..count] {
-            if note.taken && note.level >= xact::nest_level() {
+            if note.taken && note.level >= level {
                 let mut keys = note.within;
                 floor::include_all(&mut keys, &note.taking);
                 shared.queues[note.place].floors.lower(&keys);
-                note.taking = floor::NONE;
+                // A take that began outside goes on.
+                if note.taking_since >= level {
+                    note.taking = floor::NONE;
+                }
                 note.enqueued = true;
                 note.due = 0;
             }
