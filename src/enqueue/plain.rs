@@ -119,12 +119,13 @@ fn check_ready_row(call: &Call) -> SqlResult<Datum> {
         let Some(oid) = queue_of(firing.table()).filter(|oid| !claim::is_moving(*oid)) else {
             return Ok(call.no_row());
         };
+        // First: this may be somebody's own table, with columns of any types.
+        let queue = queue::open(oid)?;
         let priority = firing.new_column::<i16>(c"priority").map(i32::from);
         check_priority(priority)?;
         check_attempts_left(firing.new_column(c"max_attempts"), firing.new_column(c"attempt"))?;
         check_texts(&firing)?;
         check_after_failure(firing.new_column::<String>(c"after_failure").as_deref())?;
-        let queue = queue::open(oid)?;
         check_ours(&queue, &firing)?;
         let mut keys = floor::NONE;
         floor::include(&mut keys, priority.unwrap_or(0), firing.new_column(c"id").unwrap_or(floor::BOTTOM));

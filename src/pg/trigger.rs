@@ -125,22 +125,26 @@ impl<'a> Firing<'a> {
         unsafe { Datum::from(&raw mut (*self.new_tuple()).t_self) }
     }
 
-    /// A column of the inserted or changed row; `None` if it is null, or not there.
-    pub fn new_column<T: pgrx::FromDatum>(&self, name: &CStr) -> Option<T> {
-        // SAFETY: a row trigger's tuple belongs to the trigger's relation; 0 and below are no columns of
-        // a user's.
+    /// A column of the inserted or changed row; `None` if it is null, or not there, or of another type.
+    pub fn new_column<T: pgrx::FromDatum + pgrx::IntoDatum>(&self, name: &CStr) -> Option<T> {
+        // SAFETY: any table may have the trigger, with columns of any types: a row trigger's tuple belongs to
+        // the trigger's relation, and what is read is of this type or of one that is stored as it is. 0 and
+        // below are no columns of a user's.
         unsafe {
             let desc = (*self.data.tg_relation).rd_att;
             let number = pg_sys::SPI_fnumber(desc, name.as_ptr());
-            let mut is_null = true;
-            let value = (number > 0)
-                .then(|| pg_sys::SPI_getbinval(self.new_tuple(), desc, number, &mut is_null))
-                .filter(|_| !is_null)?;
-            T::from_datum(value, false)
+            let fits = number > 0 && {
+                let (found, wanted) = (pg_sys::SPI_gettypeid(desc, number), T::type_oid());
+                found == wanted || pg_sys::IsBinaryCoercible(found, wanted)
+            };
+            if !fits {
+                return None;
+            }
+            T::from_datum(self.new_datum(name)?, false)
         }
     }
 
-    /// The same as it is.
+    /// The same as it is, of whatever type.
     pub fn new_datum(&self, name: &CStr) -> Option<Datum> {
         // SAFETY: as for `new_column`.
         unsafe {

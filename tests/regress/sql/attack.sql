@@ -31,3 +31,37 @@ SELECT queue.cancel_all('attack_time');
 SELECT id, duration IS NULL AS unknown FROM queue.history('attack_time') ORDER BY id;
 SELECT queue.drop_queue(q, true) FROM unnest('{attack_long,attack_time}'::regclass[]) q;
 DROP TABLE attack_source;
+
+-- The functions of a queue's triggers belong to tables that are none: a column of such a table may be of any type,
+-- and what is in it is not to be taken for a pointer.
+CREATE ROLE attack_maker;
+CREATE SCHEMA attack AUTHORIZATION attack_maker;
+SET ROLE attack_maker;
+CREATE TABLE attack.fake (id bigint, state text, priority smallint, attempt integer, max_attempts integer,
+    run_at bigint, key bigint, group_key bigint, correlation_id bigint, after bigint, after_failure bigint, once bigint)
+    PARTITION BY LIST (state);
+CREATE TABLE attack.fake_ready PARTITION OF attack.fake FOR VALUES IN ('ready');
+CREATE TABLE attack.fake_other PARTITION OF attack.fake FOR VALUES IN ('other');
+CREATE TRIGGER a AFTER INSERT ON attack.fake_ready FOR EACH ROW EXECUTE FUNCTION queue.check_ready();
+CREATE TRIGGER a BEFORE INSERT ON attack.fake_other FOR EACH ROW EXECUTE FUNCTION queue.check_moved();
+CREATE TRIGGER a AFTER INSERT ON attack.fake FOR EACH STATEMENT EXECUTE FUNCTION queue.check_ready();
+INSERT INTO attack.fake SELECT 1, 'ready', 5, 1, 5, 8, 8, 8, 8, 8, 8, 8;
+INSERT INTO attack.fake SELECT 1, 'other', 5, 1, 5, 8, 8, 8, 8, 8, 8, 8;
+DROP TRIGGER a ON attack.fake;
+INSERT INTO attack.fake SELECT 1, 'ready', 5, 1, 5, 8, 8, 8, 8, 8, 8, 8;
+INSERT INTO attack.fake SELECT 1, 'other', 5, 1, 5, 8, 8, 8, 8, 8, 8, 8;
+CREATE TRIGGER b BEFORE INSERT ON attack.fake FOR EACH STATEMENT EXECUTE FUNCTION queue.before_change();
+INSERT INTO attack.fake SELECT 1, 'ready', 5, 1, 5, 8, 8, 8, 8, 8, 8, 8;
+RESET ROLE;
+-- Nor, in a queue, is that of a column whose type its owner has changed.
+SELECT queue.create_queue('attack_type');
+DROP TRIGGER queue_ext_check ON attack_type_ready;
+ALTER TABLE attack_type ALTER COLUMN after_failure TYPE bigint USING 8;
+ALTER TABLE attack_type_ready DISABLE TRIGGER queue_ext_wake;
+DROP TRIGGER queue_ext_wake ON attack_type;
+CREATE TRIGGER a AFTER INSERT ON attack_type_ready FOR EACH ROW EXECUTE FUNCTION queue.check_ready();
+INSERT INTO attack_type (after_failure) VALUES (8);
+DROP TABLE attack_type;
+SET client_min_messages = warning;
+DROP SCHEMA attack CASCADE;
+DROP ROLE attack_maker;
