@@ -9,6 +9,7 @@ use super::{Running, pipeline};
 use crate::claim::{self, Move, Taken, Use};
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::{Failure, in_subtransaction};
+use crate::pg::relation::Open;
 use crate::pg::role::Settings;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, interrupt, spi};
@@ -113,10 +114,13 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
         until,
         observer,
     };
+    // Their rows are in our hands: whoever changes what they are made of, in this session, is refused.
+    let in_use = Open::locked_before(queue.oid);
     let running = (Running::queue(queue.oid), keys::Running::these(queue, &jobs));
     batch.run((0..jobs.len()).collect());
     drop(running);
     let report = batch.finish();
+    drop(in_use);
     if until.is_some() {
         let started = report.claimed - report.returned;
         let most = if processor.shape == Shape::Job { MOST_SUBTRANSACTIONS as i64 } else { i64::MAX };

@@ -65,3 +65,28 @@ DROP TABLE attack_type;
 SET client_min_messages = warning;
 DROP SCHEMA attack CASCADE;
 DROP ROLE attack_maker;
+
+-- A processor does not change the type of a column while the batch has rows in hand: they would be read as what they
+-- are not. As for any statement that reads a table, and calls a function that alters it.
+SELECT queue.create_queue('attack_rows', max_attempts => 1);
+CREATE FUNCTION attack_alter(job attack_rows) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    found regclass;
+BEGIN
+    IF job.id > 1 THEN RAISE EXCEPTION 'no'; END IF;
+    DROP TRIGGER queue_ext_check ON attack_rows_ready;
+    FOR found IN SELECT i.indexrelid FROM pg_inherits p, pg_index i
+        WHERE p.inhparent = 'attack_rows'::regclass AND i.indrelid = p.inhrelid
+        AND pg_get_indexdef(i.indexrelid) LIKE '%(group_key%'
+    LOOP
+        EXECUTE 'DROP INDEX ' || found;
+    END LOOP;
+    ALTER TABLE attack_rows ALTER COLUMN group_key TYPE bigint USING 8;
+END $$;
+SELECT queue.enqueue('attack_rows', group_key => g) FROM unnest('{aaaaaaaa,bbbbbbbb}'::text[]) g;
+SELECT queue.register_processor('attack_rows', 'attack_alter(attack_rows)', batch_size => 10);
+CALL queue.run('attack_rows');
+SELECT id, state, group_key, errors -> -1 ->> 'message' AS message FROM attack_rows ORDER BY id;
+SET client_min_messages = warning;
+SELECT queue.drop_queue('attack_rows', true);
+RESET client_min_messages;
