@@ -4,6 +4,7 @@ pub mod attach;
 pub mod circle;
 pub mod columns;
 pub mod direct;
+mod expected;
 pub mod fire;
 pub mod nesting;
 pub mod payload;

@@ -1,12 +1,13 @@
 //! Plain INSERT and COPY into a queue: the triggers every queue has.
 
+use super::expected::Expected;
 use crate::claim::{self, Move, floor};
 use crate::error::{Error, SqlResult};
 use crate::keys::{self, Keyed};
 use crate::pg::entry::Call;
 use crate::pg::time::{self, Micros};
-use crate::pg::trigger::{self, Event, Firing};
-use crate::pg::{Datum, Oid, array, catalog, role, spi};
+use crate::pg::trigger::{Event, Firing};
+use crate::pg::{Datum, Oid, array, catalog, role, spi, xact};
 use crate::queue::limits::{
     MOST_KEY_BYTES, check_after_failure, check_attempts_left, check_interval, check_key, check_max_attempts,
     check_priority,
@@ -15,7 +16,7 @@ use crate::queue::{Queue, statements};
 use crate::{after, correlation, group, limit, queue, raw_function, run, wake};
 use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CStr;
 
@@ -32,15 +33,15 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
         .filter(|firing| !firing.is_after())
         .ok_or_else(|| Error::TriggerUse("queue.before_change must be called as a BEFORE trigger".into()))?;
     let Some(oid) = queue_of(firing.table()).filter(|oid| !claim::is_moving(*oid)) else {
+        expect(floor::BOTTOM);
         return Ok(call.no_row());
     };
     let queue = queue::open(oid)?;
+    let mut lowest = floor::BOTTOM;
     match firing.event() {
         Event::Insert => {
-            let lowest = queue.lowest_next_id();
+            lowest = queue.lowest_next_id();
             wake::enqueued(oid, &[lowest; floor::PRIORITIES]);
-            // A statement run by a trigger comes in the middle of another: the higher bound serves both.
-            EXPECTED.set(if trigger::depth() > 1 { EXPECTED.get().max(lowest) } else { lowest });
         }
         Event::Update => {
             wake::enqueued(oid, &floor::ALL);
@@ -55,12 +56,25 @@ fn note_change(call: &Call) -> SqlResult<Datum> {
             limit::changed_by_hand(oid);
         }
     }
+    expect(lowest);
     Ok(call.no_row())
 }
 
+/// The floor need not hear of each row of the present statement whose id is not lower.
+fn expect(lowest: i64) {
+    if let Some(command) = xact::statement() {
+        EXPECTED.with_borrow_mut(|all| all.set(time::transaction_start(), command, lowest));
+    }
+}
+
+/// Is that a row that the floor is to hear of?
+fn is_unexpected(id: i64) -> bool {
+    let lowest = |command| EXPECTED.with_borrow_mut(|all| all.of(time::transaction_start(), command));
+    id < xact::statement().map_or(i64::MAX, lowest)
+}
+
 thread_local! {
-    /// Ids from here on were expected by the present statement.
-    static EXPECTED: Cell<i64> = const { Cell::new(floor::BOTTOM) };
+    static EXPECTED: RefCell<Expected> = const { RefCell::new(Expected::new()) };
     static QUEUES: RefCell<HashMap<Oid, Option<Oid>>> = RefCell::new(HashMap::new());
 }
 
@@ -90,7 +104,7 @@ const FIRST_OF_OURS: usize = 10;
 /// `queue.needs_check`: is this ready row one for `check_ready`? One function instead of many comparisons,
 /// since Postgres reads the text of a WHEN clause at every statement.
 fn needs_check_row(call: &Call) -> SqlResult<Datum> {
-    let of_old_id = call.datum(0).is_some_and(|id| (id.value() as i64) < EXPECTED.get());
+    let of_old_id = call.datum(0).is_some_and(|id| is_unexpected(id.value() as i64));
     let later = call.datum(1).is_some_and(|at| at.value() as Micros > time::transaction_start());
     let priority = call.datum(2).map_or(0, |value| value.value() as i16);
     let max_attempts = call.datum(3).map_or(1, |value| value.value() as i32);

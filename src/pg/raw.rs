@@ -148,6 +148,8 @@ unsafe extern "C-unwind" {
     pub fn SPI_plan_get_plan_sources(plan: pg_sys::SPIPlanPtr) -> *mut List;
     pub fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
     pub fn IsInParallelMode() -> bool;
+    pub fn ActiveSnapshotSet() -> bool;
+    pub fn GetActiveSnapshot() -> pg_sys::Snapshot;
     pub fn heap_deform_tuple(
         tuple: pg_sys::HeapTuple,
         desc: pg_sys::TupleDesc,

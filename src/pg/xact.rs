@@ -110,6 +110,13 @@ pub fn command_to_write() -> u32 {
     unsafe { super::raw::GetCurrentCommandId(true) }
 }
 
+/// The number of the command that the present statement sees the work before of: higher in a statement that is run
+/// within another. `None` outside of any.
+pub fn statement() -> Option<u32> {
+    // SAFETY: reads the stack of snapshots, and does not raise.
+    unsafe { super::raw::ActiveSnapshotSet().then(|| (*super::raw::GetActiveSnapshot()).curcid) }
+}
+
 /// Raises, as the executor does, if this transaction may not write.
 pub fn require_writable(command: &'static std::ffi::CStr) {
     // SAFETY: a constant C string; a global, and a function that reads one.

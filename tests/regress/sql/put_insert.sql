@@ -58,3 +58,22 @@ MERGE INTO mail USING (VALUES ('by merge')) v (r) ON false WHEN NOT MATCHED THEN
 PREPARE put (text) AS INSERT INTO mail (recipient) VALUES ($1);
 EXECUTE put('by prepared');
 SELECT recipient FROM queue.pop_as(NULL::mail, 10);
+
+-- An id that was given out long ago, in a statement that calls a function that inserts into another queue: the claim
+-- looks below, too.
+SELECT queue.create_queue('put_old', 'n int');
+SELECT queue.create_queue('put_young', 'n int');
+INSERT INTO put_old (n) SELECT generate_series(1, 10);
+SELECT count(*) FROM queue.pop('put_old', 100);
+SELECT count(*) FROM queue.pop('put_old', 100);
+CREATE FUNCTION put_elsewhere(n int) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO put_young (n) VALUES (n) RETURNING put_young.n INTO n;
+    RETURN n;
+END $$;
+INSERT INTO put_old (id, n) OVERRIDING SYSTEM VALUE SELECT 5 + i, put_elsewhere(i) FROM generate_series(1, 2) i RETURNING n;
+INSERT INTO put_old (n) VALUES (3) RETURNING n;
+SELECT n FROM queue.pop_as(NULL::put_old, 100);
+SELECT coalesce(safety_found, 0) AS hidden FROM queue.overview WHERE queue = 'put_old'::regclass;
+SELECT queue.drop_queue(q, true) FROM unnest('{put_old,put_young}'::regclass[]) q;
+DROP FUNCTION put_elsewhere;

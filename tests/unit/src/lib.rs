@@ -6,6 +6,8 @@
 mod balance;
 #[path = "../../../src/schedule/cron.rs"]
 mod cron;
+#[path = "../../../src/enqueue/expected.rs"]
+mod expected;
 #[path = "../../../src/claim/floor.rs"]
 mod floor;
 #[cfg(test)]
