@@ -9,7 +9,7 @@ const MOST_LOOKED_AT: usize = 100;
 
 /// May there be a job to claim? The safety scan is done first, if it is due. `None`: only SQL can tell.
 pub fn has_ready(queue: &Queue) -> Option<bool> {
-    let direct = native::open(queue)?;
+    let direct = native::open_to_look(queue)?;
     if safety::is_due(direct.slot) {
         safety::step(&direct, safety::WHOLE_PASS);
     }
@@ -30,7 +30,7 @@ pub fn is_in_sight(queue: &Queue) -> bool {
 /// Entries above the floor, counted up to a bound: the jobs that wait, those that are being run, and the
 /// few that were since the floor was last raised. `None`: only SQL can tell.
 pub fn count(queue: &Queue, bound: usize) -> Option<usize> {
-    let direct = native::open(queue)?;
+    let direct = native::open_to_look(queue)?;
     let mut count = 0;
     above_floor(&direct, bound, |look| count += look.seen);
     Some(count)

@@ -156,3 +156,32 @@ fn statement_statistics_see_what_workers_do() {
         db.one::<i64>("SELECT coalesce(n_tup_ins, 0) FROM pg_stat_user_tables WHERE relname = 'done'") >= 50
     });
 }
+
+#[test]
+fn the_scheduler_waits_for_no_lock_on_a_queue() {
+    let server = Server::start(&[
+        ("queue_ext.poll_interval", "100ms"),
+        ("log_lock_waits", "on"),
+        ("deadlock_timeout", "10ms"),
+        ("log_line_prefix", "%b %a "),
+    ]);
+    let mut db = server.app("shop");
+    processed(&mut db, "locked", "", "");
+    processed(&mut db, "other", "", "");
+    put(&mut db, "locked", 1, 1);
+    until_done(&mut db, "locked", 1);
+    // As CREATE INDEX does, for as long as it takes.
+    let mut owner = server.connect("shop");
+    owner.run("BEGIN;\nLOCK TABLE locked IN SHARE MODE");
+    db.run("SET session_replication_role = replica");
+    for n in 1..=3 {
+        // Told by nobody: a look at all queues finds it, the locked one before.
+        put(&mut db, "other", n, n);
+        until_done(&mut db, "other", i64::from(n));
+    }
+    owner.run("ROLLBACK");
+    let log = server.log();
+    let waits: Vec<&str> =
+        log.lines().filter(|line| line.contains("scheduler") && line.contains("still waiting")).collect();
+    assert!(waits.is_empty(), "{waits:?}");
+}
