@@ -87,10 +87,11 @@ impl Drop for InUse {
 /// # Safety
 /// The plan is in use for as long as the result is.
 pub(super) unsafe fn query_under(plan: *mut pg_sys::CachedPlan) -> Option<pg_sys::PlannedStmt> {
-    // SAFETY: a cached plan has a list of planned statements; node tags tell what the nodes are.
+    // SAFETY: a cached plan has a list of planned statements, which is null if rules leave none; node tags tell what
+    // the nodes are.
     unsafe {
         let list = (*plan).stmt_list;
-        if (*list).length != 1 {
+        if list.is_null() || (*list).length != 1 {
             return None;
         }
         let statement = (*(*list).elements).ptr_value.cast::<pg_sys::PlannedStmt>();

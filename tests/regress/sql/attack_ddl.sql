@@ -1,0 +1,26 @@
+-- What the owner of a queue may do to it by DDL, and what then goes on.
+\set VERBOSITY terse
+
+-- A rule that leaves nothing of an INSERT: the server went down.
+SET client_min_messages = warning;
+SELECT queue.create_queue('ddl_rule', 'n int');
+CREATE TABLE ddl_source (n int);
+SELECT queue.attach('ddl_source', 'ddl_rule', set => '{"n": "new.n"}');
+CREATE RULE nothing AS ON INSERT TO ddl_rule DO INSTEAD NOTHING;
+SELECT queue.enqueue('ddl_rule', '{"n": 1}') > 0 AS issued;
+SELECT count(*) FROM queue.enqueue_many('ddl_rule', ARRAY['{"n": 1}', '{}']::jsonb[]);
+INSERT INTO ddl_rule (n) VALUES (2);
+INSERT INTO ddl_source VALUES (3);
+INSERT INTO ddl_source SELECT generate_series(1, 20);
+SELECT count(*) FROM ddl_rule;
+DROP RULE nothing ON ddl_rule;
+SELECT queue.enqueue('ddl_rule', '{"n": 4}') > 0 AS issued;
+INSERT INTO ddl_source VALUES (5);
+SELECT n, state FROM ddl_rule ORDER BY id;
+-- One that does something else instead.
+CREATE RULE elsewhere AS ON INSERT TO ddl_rule DO INSTEAD INSERT INTO ddl_source VALUES (new.n);
+SELECT queue.detach('ddl_source', 'ddl_rule');
+SELECT queue.enqueue('ddl_rule', '{"n": 66}') > 0 AS issued;
+SELECT n FROM ddl_source WHERE n = 66;
+SELECT queue.drop_queue('ddl_rule');
+DROP TABLE ddl_source;
