@@ -143,8 +143,8 @@ fn judge(queue: &Queue, ids: Vec<i64>) -> BTreeMap<i64, Option<i64>> {
         "SELECT d.id, d.failed FROM (
              SELECT w.id, w.after,
                     CASE WHEN w.after_failure IS DISTINCT FROM 'release' THEN (
-                        SELECT min(x) FROM unnest(w.after) AS x
-                        WHERE (SELECT true FROM {table} AS f WHERE f.state = 'failed' AND f.id = x LIMIT 1)) END AS failed
+                        SELECT min(i.x) FROM unnest(w.after) AS i (x)
+                        WHERE (SELECT true FROM {table} AS f WHERE f.state = 'failed' AND f.id = i.x LIMIT 1)) END AS failed
              FROM {table} AS w WHERE w.state = 'blocked' AND w.after IS NOT NULL AND w.id = ANY ($1) OFFSET 0) AS d
          WHERE d.failed IS NOT NULL OR NOT {}",
         some_unfinished(queue, "d.after"),

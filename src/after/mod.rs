@@ -70,7 +70,8 @@ fn some_unfinished(queue: &Queue, ids: &str) -> String {
     )
 }
 
-/// SQL: is there a job of this id that has not ended? LIMIT: never turned into a look at whole tables.
+/// SQL: is there a job of this id that has not ended? LIMIT: never turned into a look at whole tables. `id` is
+/// qualified: by itself a name would be that of a column of the queue's own.
 fn unfinished(queue: &Queue, id: &str) -> String {
     let table = &queue.table;
     let is = |state: &str, more: &str| {
@@ -93,8 +94,8 @@ fn must_wait(queue: &Queue, ids: &[i64], release: bool) -> bool {
         return true;
     }
     let sql = format!(
-        "SELECT {} OR coalesce((SELECT NOT $2 FROM unnest($1) AS x
-             WHERE (SELECT true FROM {} AS f WHERE f.state = 'failed' AND f.id = x LIMIT 1) LIMIT 1), false)",
+        "SELECT {} OR coalesce((SELECT NOT $2 FROM unnest($1) AS i (x)
+             WHERE (SELECT true FROM {} AS f WHERE f.state = 'failed' AND f.id = i.x LIMIT 1) LIMIT 1), false)",
         some_unfinished(queue, "$1"),
         queue.table
     );
@@ -108,7 +109,7 @@ fn must_wait(queue: &Queue, ids: &[i64], release: bool) -> bool {
 
 /// Those that have not ended.
 fn still_going(queue: &Queue, ids: &[i64]) -> Vec<i64> {
-    let sql = format!("SELECT x FROM unnest($1) AS x WHERE {}", unfinished(queue, "x"));
+    let sql = format!("SELECT i.x FROM unnest($1) AS i (x) WHERE {}", unfinished(queue, "i.x"));
     let rows = role::as_role(queue.owner, || {
         let _order = role::Planner::by_index();
         queue.plan(sql, &[pg_sys::INT8ARRAYOID]).execute(&[spi::arg(ids.to_vec())])
