@@ -62,10 +62,14 @@ impl Shape {
                 let list = |of: &str| -> String {
                     columns.iter().map(|c| format!("{of}.{}", quoted(c))).collect::<Vec<_>>().join(", ")
                 };
+                let mut place = String::from("queue_ext_row");
+                while columns.contains(&place) {
+                    place.push('_');
+                }
                 format!(
-                    "(SELECT row_number() OVER () AS queue_ext_row, n.* FROM new_rows n) AS a
-                     JOIN (SELECT row_number() OVER () AS queue_ext_row, o.* FROM old_rows o) AS b
-                          USING (queue_ext_row),
+                    "(SELECT row_number() OVER () AS {place}, n.* FROM new_rows n) AS a
+                     JOIN (SELECT row_number() OVER () AS {place}, o.* FROM old_rows o) AS b
+                          USING ({place}),
                      LATERAL (SELECT {}) AS new, LATERAL (SELECT {}) AS old",
                     list("a"),
                     list("b")

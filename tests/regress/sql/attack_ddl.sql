@@ -24,3 +24,15 @@ SELECT queue.enqueue('ddl_rule', '{"n": 66}') > 0 AS issued;
 SELECT n FROM ddl_source WHERE n = 66;
 SELECT queue.drop_queue('ddl_rule');
 DROP TABLE ddl_source;
+
+-- A table whose column has the name that a trigger's statement gives to a row's number: no UPDATE of many rows went
+-- through.
+SELECT queue.create_queue('ddl_name');
+CREATE TABLE ddl_source (id int PRIMARY KEY, queue_ext_row int);
+INSERT INTO ddl_source SELECT i, 100 - i FROM generate_series(1, 20) i;
+SELECT queue.attach('ddl_source', 'ddl_name', events => 'update',
+                    set => '{"payload.was": "old.queue_ext_row", "payload.id": "new.id"}');
+UPDATE ddl_source SET queue_ext_row = 0;
+SELECT count(*), bool_and((payload -> 'was')::int = 100 - (payload -> 'id')::int) AS right FROM ddl_name;
+DROP TABLE ddl_source;
+SELECT queue.drop_queue('ddl_name');
