@@ -1,6 +1,11 @@
 //! Rows of a queue as `queue.job`: the common header, with the queue's own columns folded into the payload.
+//!
+//! Not every row can be written so: jsonb has no \u0000, which json may have, and is of limited size. Whoever may
+//! insert could stop all who take jobs with one such job, so it costs itself alone: it becomes an error row.
 
 use crate::claim::{self, Taken};
+use crate::group;
+use crate::pg::failure::{self, Failure};
 use crate::pg::insert::Desc;
 use crate::pg::spi::{self, Arg};
 use crate::pg::srf::RowSink;
@@ -14,18 +19,64 @@ const COLUMNS: usize = 13;
 /// Jobs that are made ready before they are handed over together.
 const AT_ONCE: usize = 32;
 
+/// Rows with more content are left to SQL: they may be too large for an object.
+const MOST_BYTES: usize = 50_000_000;
+
 /// Columns that are handed over as they stand in the row.
 const COPIED: [Col; 7] =
     [Col::RunAt, Col::Key, Col::GroupKey, Col::Payload, Col::EnqueuedAt, Col::CorrelationId, Col::Topic];
 
-/// Hands the jobs over.
-pub fn put(queue: &Queue, taken: &[Taken], sink: &RowSink) {
+/// A job that was not handed over.
+pub struct Unfit {
+    /// Among those taken.
+    pub place: usize,
+    /// Why it cannot be written; `None` for one that comes after such a job in its group.
+    pub failure: Option<Failure>,
+}
+
+/// Hands the jobs over, in order, but for those that cannot be.
+pub fn put(queue: &Queue, taken: &[Taken], sink: &RowSink) -> Vec<Unfit> {
     let layout = queue.layout.as_ref();
     let put = layout.map_or(0, |layout| put_directly(queue, layout, taken, sink).unwrap_or(0));
-    if put < taken.len() {
-        for job in by_sql(queue, &taken[put..]) {
-            sink.put(&job);
+    if put == taken.len() {
+        return Vec::new();
+    }
+    if let Ok(jobs) = by_sql(queue, &taken[put..]) {
+        jobs.iter().for_each(|job| sink.put(job));
+        return Vec::new();
+    }
+    let mut held = Vec::new();
+    let mut unfit = Vec::new();
+    for (place, job) in taken.iter().enumerate().skip(put) {
+        let group = group::of(queue, job);
+        if group.as_ref().is_some_and(|group| held.contains(group)) {
+            unfit.push(Unfit { place, failure: None });
+            continue;
         }
+        match by_sql(queue, std::slice::from_ref(job)) {
+            Ok(jobs) => jobs.iter().for_each(|job| sink.put(job)),
+            Err(failure) => {
+                held.extend(group.filter(|_| !queue.options.group_continues));
+                unfit.push(Unfit { place, failure: Some(not_json(&failure)) });
+            }
+        }
+    }
+    unfit
+}
+
+/// Is it a value that cannot be written? What else is wrong (a right that the owner lacks, a function that is gone, a
+/// row type that was altered) would be wrong with all rows, and is for the caller to know.
+fn is_of_a_row(failure: &Failure) -> bool {
+    const ROW_TYPE_ALTERED: &str = "22P07";
+    let of_values = ["22", "23", "54", "P0"].iter().any(|class| failure.sqlstate.starts_with(class));
+    of_values && failure.sqlstate != ROW_TYPE_ALTERED && !failure.by_interrupt
+}
+
+fn not_json(cause: &Failure) -> Failure {
+    Failure {
+        detail: Some(cause.message.clone()),
+        hint: Some("queue.dequeue_as and queue.pop_as hand the row out as it is.".into()),
+        ..Failure::new(&cause.sqlstate, "the job cannot be handed out as JSON")
     }
 }
 
@@ -52,6 +103,10 @@ fn put_directly(queue: &Queue, layout: &Layout, taken: &[Taken], sink: &RowSink)
             let columns = || own.iter().map(|(column, kind)| (*kind, value(column.number)));
             if own.is_empty() {
                 return Some(payload);
+            }
+            let in_json = own.iter().filter(|(_, kind)| kind.varies()).filter_map(|(c, _)| value(c.number));
+            if in_json.chain(payload).map(array::stored_bytes).sum::<usize>() > MOST_BYTES {
+                return None;
             }
             let is_plain = payload.is_none_or(json::is_empty_object);
             let made = if is_plain { plain.object(columns()) } else { None };
@@ -82,7 +137,8 @@ fn put_directly(queue: &Queue, layout: &Layout, taken: &[Taken], sink: &RowSink)
     Some(taken.len())
 }
 
-fn by_sql(queue: &Queue, taken: &[Taken]) -> Vec<[Arg; COLUMNS]> {
+/// `Err` if one of them cannot be written.
+fn by_sql(queue: &Queue, taken: &[Taken]) -> Result<Vec<[Arg; COLUMNS]>, Failure> {
     let rows: Vec<Datum> = taken.iter().map(|job| job.row).collect();
     let args = [
         Some(array::of_rows(queue.row_type, &rows)),
@@ -90,7 +146,12 @@ fn by_sql(queue: &Queue, taken: &[Taken]) -> Vec<[Arg; COLUMNS]> {
     ];
     let types = [queue.row_array_type, pg_sys::TIMESTAMPTZARRAYOID];
     // The owner's types may have casts of the owner's: not to run with the caller's rights.
-    let jobs =
-        role::as_restricted(queue.owner, || queue.plan(statements::as_jobs(queue), &types).execute(&args));
-    (0..jobs.len()).map(|row| std::array::from_fn(|column| jobs.datum(row, column + 1))).collect()
+    let read = || {
+        role::as_restricted(queue.owner, || queue.plan(statements::as_jobs(queue), &types).execute(&args))
+    };
+    let jobs = match failure::in_subtransaction(read) {
+        Err(failure) if !is_of_a_row(&failure) => failure.raise(),
+        outcome => outcome?,
+    };
+    Ok((0..jobs.len()).map(|row| std::array::from_fn(|column| jobs.datum(row, column + 1))).collect())
 }

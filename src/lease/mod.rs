@@ -19,7 +19,8 @@ use crate::queue::limits::{check_interval, check_lease};
 use crate::queue::{self, Queue};
 use crate::schedule::tick;
 use crate::upkeep::{self, block};
-use crate::{finish, keys, raw_function};
+use crate::{finish, keys, raw_function, wake};
+use jobs::Unfit;
 use pgrx::prelude::*;
 
 const MOST_JOBS: i32 = 1_000_000;
@@ -106,19 +107,51 @@ fn deliver(call: &Call, oid: Oid, how: Take, form: Form) -> SqlResult<Datum> {
             let leased = claim::put_returning(&queue, &moves, returning);
             drop(moves);
             taken.iter_mut().zip(leased).for_each(|(job, row)| job.row = row);
-        } else {
-            finish::popped(&queue, &taken);
         }
-        if let Take::Keep = how {
+        let unfit = match form {
+            Form::Row => {
+                sink.put_rows(&taken, |job| job.row);
+                Vec::new()
+            }
+            Form::Job => jobs::put(&queue, &taken, &sink),
+        };
+        let is_popped = matches!(how, Take::Keep);
+        if !unfit.is_empty() {
+            taken = give_up_unfit(&queue, taken, &unfit, is_popped);
+        }
+        if is_popped {
+            finish::popped(&queue, &taken);
             keys::require_fresh_view(&queue, &taken)?;
             keys::popped(&queue, &taken);
         }
-        match form {
-            Form::Row => sink.put_rows(&taken, |job| job.row),
-            Form::Job => jobs::put(&queue, &taken, &sink),
-        }
         Ok(call.null())
     })
+}
+
+/// Puts jobs that could not be handed out among the error rows, and those that are held back by one where they
+/// wait. Returns the others.
+fn give_up_unfit(queue: &Queue, taken: Vec<Taken>, unfit: &[Unfit], is_popped: bool) -> Vec<Taken> {
+    let mut left: Vec<Option<Taken>> = taken.into_iter().map(Some).collect();
+    let mut given_up = Vec::new();
+    for one in unfit {
+        let Some(job) = left[one.place].take() else { continue };
+        let job = match is_popped {
+            true => Some(job),
+            // Its lease has just been written.
+            false => claim::take_leases(queue, &[(job.id, job.attempt)], true).into_iter().next(),
+        };
+        given_up.extend(job.map(|job| (job, &one.failure)));
+    }
+    let moves = given_up.iter().map(|(job, failure)| match failure {
+        Some(failure) => history::give_up(job, failure),
+        None => {
+            wake::sorted(queue.oid);
+            Move::to("blocked", job)
+        }
+    });
+    let moves = moves.collect();
+    if is_popped { finish::put_own(queue, moves) } else { finish::put(queue, moves) }
+    left.into_iter().flatten().collect()
 }
 
 /// The next jobs, after what is due has been put among them.

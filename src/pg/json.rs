@@ -33,6 +33,13 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Are values of any length?
+    pub fn varies(self) -> bool {
+        matches!(self, Kind::Text | Kind::Numeric | Kind::Jsonb)
+    }
+}
+
 /// An object being built.
 struct Builder(*mut pg_sys::JsonbParseState);
 
