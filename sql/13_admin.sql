@@ -10,7 +10,7 @@ CREATE FUNCTION queue.history(
 COMMENT ON FUNCTION queue.history IS
 'What is kept of jobs that have ended, the latest first: done jobs as long as keep_done says, error rows as long as keep_failed says.
 state: done or failed only (default: both). since: ended then or later. key: with this key. max_jobs (default 100): no more rows than this.
-Returns id, state, key, group_key, attempt (the last one), enqueued_at, finished_at, duration (from one to the other), result (of a done job), error and sqlstate (the last failure of an error row), correlation_id, topic, and job: the whole row.
+Returns id, state, key, group_key, attempt (the last one), enqueued_at, finished_at, duration (from one to the other), result (of a done job), error and sqlstate (the last failure of an error row), correlation_id, topic, and job: the whole row (null for one that cannot be written as jsonb).
 Errors: 42809 not a queue, 22023 no such state or max_jobs out of range, 42501. Who: SELECT on the queue; row security applies.';
 
 CREATE FUNCTION queue.cancel_all(queue regclass, condition text DEFAULT NULL)

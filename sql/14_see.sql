@@ -83,4 +83,4 @@ COMMENT ON COLUMN queue.errors.detail IS 'Its detail';
 COMMENT ON COLUMN queue.errors.hint IS 'Its hint';
 COMMENT ON COLUMN queue.errors.context IS 'Where it was raised: the call stack';
 COMMENT ON COLUMN queue.errors.failed_at IS 'When it failed last; the times of all attempts are in job -> ''errors''';
-COMMENT ON COLUMN queue.errors.job IS 'The whole row';
+COMMENT ON COLUMN queue.errors.job IS 'The whole row; null for one that cannot be written as jsonb';

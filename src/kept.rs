@@ -10,7 +10,7 @@ use crate::pg::srf::RowSink;
 use crate::pg::{Datum, Oid, catalog, role};
 use crate::queue::limits::check_ended_state;
 use crate::queue::{self, Queue};
-use crate::raw_function;
+use crate::{raw_function, shown};
 use pgrx::pg_sys;
 
 const MOST_JOBS: i32 = 1_000_000;
@@ -31,10 +31,10 @@ fn history_rows(call: &Call) -> SqlResult<Datum> {
         queue.require(catalog::SELECT, "SELECT")?;
         let args = [spi::arg(i64::from(max_jobs)), call.datum(2), call.datum(3)];
         let types = [pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID];
-        let sql = statement(&queue, state.as_deref(), &args);
+        let sql = |whole: &str| statement(&queue, state.as_deref(), &args, whole);
         let work = || {
             let _order = role::Planner::by_index();
-            queue.plan(sql, &types).for_each(&args, &mut |row| sink.put(row));
+            shown::put(&queue, &sql, &types, &args, &sink);
         };
         // As for `status`: policies are the reader's, and the owner's code does not run with his rights.
         if catalog::row_security_applies(oid) {
@@ -47,7 +47,7 @@ fn history_rows(call: &Call) -> SqlResult<Datum> {
 }
 
 /// Conditions are in it only if they are asked for: the plan is made without knowing the arguments.
-fn statement(queue: &Queue, state: Option<&str>, args: &[Arg; 3]) -> String {
+fn statement(queue: &Queue, state: Option<&str>, args: &[Arg; 3], whole: &str) -> String {
     let row = &queue.alias;
     let states = state.map_or_else(|| "'done', 'failed'".into(), pgrx::spi::quote_literal);
     let since = args[1].map_or("", |_| "AND finished_at >= $2");
@@ -57,7 +57,7 @@ fn statement(queue: &Queue, state: Option<&str>, args: &[Arg; 3]) -> String {
                 CASE WHEN isfinite(finished_at) AND isfinite(enqueued_at) THEN finished_at - enqueued_at END, result,
                 CASE WHEN state = 'failed' THEN errors -> -1 ->> 'message' END,
                 CASE WHEN state = 'failed' THEN errors -> -1 ->> 'sqlstate' END,
-                correlation_id, topic, to_jsonb({row}.*)
+                correlation_id, topic, {whole}
          FROM {} AS {row} WHERE state IN ({states}) {since} {key} ORDER BY finished_at DESC LIMIT $1",
         queue.table,
     )

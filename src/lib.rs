@@ -25,6 +25,7 @@ pub mod resync;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod shown;
 mod spin;
 pub mod topics;
 pub mod upkeep;

@@ -1,7 +1,7 @@
 //! Rows of a queue as `queue.job`: the common header, with the queue's own columns folded into the payload.
 //!
-//! Not every row can be written so: jsonb has no \u0000, which json may have, and is of limited size. Whoever may
-//! insert could stop all who take jobs with one such job, so it costs itself alone: it becomes an error row.
+//! Not every row can be written so (see `shown`). Whoever may insert could stop all who take jobs with one such job, so
+//! it costs itself alone: it becomes an error row.
 
 use crate::claim::{self, Taken};
 use crate::group;
@@ -12,6 +12,7 @@ use crate::pg::srf::RowSink;
 use crate::pg::{Datum, array, json, role};
 use crate::queue::layout::{Col, Layout};
 use crate::queue::{Queue, statements};
+use crate::shown;
 use pgrx::pg_sys;
 
 const COLUMNS: usize = 13;
@@ -62,14 +63,6 @@ pub fn put(queue: &Queue, taken: &[Taken], sink: &RowSink) -> Vec<Unfit> {
         }
     }
     unfit
-}
-
-/// Is it a value that cannot be written? What else is wrong (a right that the owner lacks, a function that is gone, a
-/// row type that was altered) would be wrong with all rows, and is for the caller to know.
-fn is_of_a_row(failure: &Failure) -> bool {
-    const ROW_TYPE_ALTERED: &str = "22P07";
-    let of_values = ["22", "23", "54", "P0"].iter().any(|class| failure.sqlstate.starts_with(class));
-    of_values && failure.sqlstate != ROW_TYPE_ALTERED && !failure.by_interrupt
 }
 
 fn not_json(cause: &Failure) -> Failure {
@@ -146,11 +139,10 @@ fn by_sql(queue: &Queue, taken: &[Taken]) -> Result<Vec<[Arg; COLUMNS]>, Failure
     ];
     let types = [queue.row_array_type, pg_sys::TIMESTAMPTZARRAYOID];
     // The owner's types may have casts of the owner's: not to run with the caller's rights.
-    let read = || {
-        role::as_restricted(queue.owner, || queue.plan(statements::as_jobs(queue), &types).execute(&args))
-    };
+    let read =
+        || role::as_restricted(queue.owner, || queue.plan(statements::as_jobs(queue), &types).execute(&args));
     let jobs = match failure::in_subtransaction(read) {
-        Err(failure) if !is_of_a_row(&failure) => failure.raise(),
+        Err(failure) if !shown::is_of_a_row(&failure) => failure.raise(),
         outcome => outcome?,
     };
     Ok((0..jobs.len()).map(|row| std::array::from_fn(|column| jobs.datum(row, column + 1))).collect())

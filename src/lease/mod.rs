@@ -150,7 +150,11 @@ fn give_up_unfit(queue: &Queue, taken: Vec<Taken>, unfit: &[Unfit], is_popped: b
         }
     });
     let moves = moves.collect();
-    if is_popped { finish::put_own(queue, moves) } else { finish::put(queue, moves) }
+    if is_popped {
+        finish::put_own(queue, moves)
+    } else {
+        finish::put(queue, moves)
+    }
     left.into_iter().flatten().collect()
 }
 

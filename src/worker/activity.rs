@@ -14,6 +14,7 @@ use crate::pg::{Datum, Oid, bgworker, catalog, lock, role, shmem, xact};
 use crate::queue::{self, Queue};
 use crate::raw_function;
 use crate::run::{next, processor};
+use crate::shown;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
@@ -309,17 +310,19 @@ fn errors(call: &Call) -> SqlResult<Datum> {
             if catalog::row_security_applies(oid) {
                 continue;
             }
-            let sql = format!(
+            let sql = |whole: &str| {
+                format!(
                 "SELECT '{oid}'::oid::regclass, id, attempt, errors -> -1 ->> 'sqlstate', errors -> -1 ->> 'message',
                         errors -> -1 ->> 'detail', errors -> -1 ->> 'hint', errors -> -1 ->> 'context',
-                        finished_at, to_jsonb({row}.*)
+                        finished_at, {whole}
                  FROM {} AS {row} WHERE state = 'failed' ORDER BY id",
                 queue.table,
                 row = queue.alias,
-            );
+            )
+            };
             let read = || {
                 let _order = role::Planner::by_index();
-                queue.plan(sql, &[]).for_each(&[], &mut |row| sink.put(row));
+                shown::put(&queue, &sql, &[], &[], &sink);
             };
             // One that cannot be read to its end says so in the overview.
             let _ = unless_interrupted(failure::in_subtransaction(|| role::as_restricted(queue.owner, read)));
