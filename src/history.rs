@@ -7,6 +7,7 @@ use crate::error::{Error, SqlResult, required};
 use crate::pg::failure::Failure;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, catalog, role, spi};
+use crate::queue::limits::cut_error_text;
 use crate::queue::statements::{self, Which};
 use crate::queue::{self, Queue};
 use crate::run::outcome::{self, Backoff, Outcome};
@@ -20,7 +21,7 @@ sql_function!(resubmit_all);
 /// Where a job goes after a failed attempt: back with a wait, or among the error rows. A wait given by
 /// the caller replaces the queue's backoff.
 pub fn after_failure<'a>(queue: &Queue, job: &'a Taken, failure: &Failure, wait: Option<Micros>) -> Move<'a> {
-    let error = Some(failure.to_json());
+    let error = Some(to_keep(failure));
     let options = &queue.options;
     let backoff = Backoff {
         first_seconds: options.backoff_seconds,
@@ -42,9 +43,23 @@ pub fn after_failure<'a>(queue: &Queue, job: &'a Taken, failure: &Failure, wait:
     }
 }
 
+/// A failure as it is kept among a job's errors.
+fn to_keep(failure: &Failure) -> String {
+    let cut = |text: &Option<String>| text.as_deref().map(cut_error_text);
+    let kept = Failure {
+        message: cut_error_text(&failure.message),
+        detail: cut(&failure.detail),
+        hint: cut(&failure.hint),
+        context: cut(&failure.context),
+        sqlstate: failure.sqlstate.clone(),
+        ..*failure
+    };
+    kept.to_json()
+}
+
 /// An error row at once, whatever attempts are left.
 pub fn give_up<'a>(job: &'a Taken, failure: &Failure) -> Move<'a> {
-    let error = Some(failure.to_json());
+    let error = Some(to_keep(failure));
     Move { error, ..Move::to("failed", job) }
 }
 

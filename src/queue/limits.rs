@@ -211,6 +211,17 @@ pub fn check_processor(batch_size: i32, parallelism: i32, timeout: Option<Micros
     greater_than_zero("timeout", timeout)
 }
 
+/// What each text of a failure is kept of: so a hundred failures are far from more than jsonb can hold.
+pub const MOST_ERROR_BYTES: usize = 65_536;
+
+pub fn cut_error_text(text: &str) -> String {
+    if text.len() <= MOST_ERROR_BYTES {
+        return text.to_owned();
+    }
+    let end = (0..=MOST_ERROR_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,5 +276,14 @@ mod tests {
         assert!(check_after(MOST_AFTER + 1).is_err());
         assert!(check_movable_state("running").is_err());
         assert!(check_movable_state("failed").is_ok());
+    }
+
+    #[test]
+    fn long_texts_of_failures_are_cut_between_characters() {
+        let most = "m".repeat(MOST_ERROR_BYTES);
+        assert_eq!(cut_error_text(&most), most);
+        assert_eq!(cut_error_text(&format!("{most}m")), format!("{most}…"));
+        let wide = format!("m{}", "ä".repeat(MOST_ERROR_BYTES));
+        assert_eq!(cut_error_text(&wide).len(), MOST_ERROR_BYTES - 1 + "…".len());
     }
 }
