@@ -134,3 +134,34 @@ fn a_dump_of_everything_restored_into_a_new_server() {
     assert_eq!(picture(&mut copy), before);
     works(&mut copy);
 }
+
+/// In a dump it would be a number, which in another server may be anybody's, a superuser's, say: the function would run
+/// with the rights of that one.
+#[test]
+fn a_processor_of_a_role_that_is_gone_is_not_carried() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    db.run(
+        "SELECT queue.stop_workers();
+         CREATE ROLE gone LOGIN;
+         GRANT CREATE ON SCHEMA public TO gone;
+         SET SESSION AUTHORIZATION gone;
+         SELECT queue.create_queue('left_over');
+         CREATE FUNCTION work(left_over) RETURNS void LANGUAGE sql AS '';
+         SELECT queue.register_processor('left_over', 'work(left_over)');
+         RESET SESSION AUTHORIZATION",
+    );
+    let count = "SELECT count(*) FROM queue.processors";
+    for (name, is_carried) in [("before", 1), ("after", 0)] {
+        let file = server.dir().join(name).display().to_string();
+        server.program("pg_dump", &["--file", &file, "shop"]);
+        server.connect("postgres").run(&format!("CREATE DATABASE {name}"));
+        server.program("psql", &["-v", "ON_ERROR_STOP=1", "-q", "-X", "-f", &file, "-d", name]);
+        assert_eq!(server.connect(name).one::<i64>(count), is_carried, "{name}");
+        server.connect("postgres").run(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        if name == "before" {
+            db.run("REASSIGN OWNED BY gone TO postgres;\nDROP OWNED BY gone;\nDROP ROLE gone");
+        }
+    }
+    assert_eq!(db.one::<i64>(count), 1, "here it is as it was");
+}
