@@ -7,18 +7,20 @@
 use super::processor::{Processor, Shape};
 use super::{Running, pipeline};
 use crate::claim::{self, Move, Taken, Use};
+use crate::error::Error;
 use crate::history::{after_failure, give_up};
 use crate::pg::failure::{Failure, in_subtransaction};
 use crate::pg::relation::Open;
 use crate::pg::role::Settings;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Datum, interrupt, spi};
-use crate::queue::Queue;
 use crate::queue::statements::Which;
+use crate::queue::{self, Queue};
 use crate::worker::cancel::BY_ADMIN;
 use crate::{correlation, finish, group, keys, limit, settings, wake};
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::prelude::*;
+use std::rc::Rc;
 
 /// Subtransactions kept in one transaction. Over 64 live ones every session of the server gets slower,
 /// since their parents must then be looked up on disk.
@@ -119,6 +121,11 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
     let running = (Running::queue(queue.oid), keys::Running::these(queue, &jobs));
     batch.run((0..jobs.len()).collect());
     drop(running);
+    // The function may have changed the queue itself: what came of the jobs is written to what it is now.
+    let changed = (!queue::is_current(queue)).then(|| reopened(queue));
+    if let Some(changed) = &changed {
+        batch.queue = changed;
+    }
     let report = batch.finish();
     drop(in_use);
     if until.is_some() {
@@ -127,6 +134,14 @@ pub fn run(queue: &Queue, processor: &Processor, claim: Claim, observer: &mut dy
         limit::grant::ran(queue, started, report.returned, time::now() - began, most);
     }
     Report { more, ..report }
+}
+
+fn reopened(queue: &Queue) -> Rc<Queue> {
+    let gone = |error| match error {
+        Error::NotAQueue(_) => Error::NotAQueue(queue.name.clone()),
+        other => other,
+    };
+    queue::open(queue.oid).map_err(|error| ErrorReport::from(gone(error))).unwrap_or_report()
 }
 
 /// Records a failure of one job that its own transaction could not: its commit failed.

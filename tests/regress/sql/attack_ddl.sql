@@ -36,3 +36,27 @@ UPDATE ddl_source SET queue_ext_row = 0;
 SELECT count(*), bool_and((payload -> 'was')::int = 100 - (payload -> 'id')::int) AS right FROM ddl_name;
 DROP TABLE ddl_source;
 SELECT queue.drop_queue('ddl_name');
+
+-- A processor that changes its own queue, or drops it.
+SELECT queue.create_queue('ddl_self', 'n int, command text', keep_done => '1 h', max_attempts => 1);
+CREATE FUNCTION ddl_work(ddl_self) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE $1.command;
+    IF $1.n < 0 THEN RAISE EXCEPTION 'negative'; END IF;
+END $$;
+SELECT queue.register_processor('ddl_self', 'ddl_work(ddl_self)');
+INSERT INTO ddl_self (n, command) VALUES (1, 'ALTER TABLE ddl_self ADD COLUMN more text DEFAULT ''x'''), (-2, 'SELECT'), (3, 'SELECT');
+CALL queue.run('ddl_self');
+INSERT INTO ddl_self (n, command) VALUES (4, 'ALTER TABLE ddl_self DROP COLUMN more'), (-5, 'SELECT'), (6, 'SELECT');
+CALL queue.run('ddl_self');
+SELECT id, n, state, errors -> -1 ->> 'message' AS error FROM ddl_self ORDER BY id;
+-- What has ended would be no job any more: the batch is undone.
+INSERT INTO ddl_self (n, command) VALUES (7, 'ALTER TABLE ddl_self DETACH PARTITION ddl_self_done');
+CALL queue.run('ddl_self');
+SELECT id, state FROM ddl_self WHERE n = 7;
+DELETE FROM ddl_self WHERE n = 7;
+INSERT INTO ddl_self (n, command) VALUES (8, 'SELECT queue.drop_queue(''ddl_self'', true)');
+CALL queue.run('ddl_self');
+SELECT id, state FROM ddl_self WHERE n = 8;
+DROP FUNCTION ddl_work;
+SELECT queue.drop_queue('ddl_self');
