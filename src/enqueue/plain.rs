@@ -243,6 +243,7 @@ fn check_moved_row(call: &Call) -> SqlResult<Datum> {
     if !claim::may_choose_state(queue) && !catalog::acts_for(catalog::owner_of(queue)) {
         return Err(Error::ForeignState(catalog::relation_name(queue).unwrap_or_default()).into());
     }
+    // Only a queue is chosen for by us: its columns are of the types that they are read as.
     if !claim::is_moving(queue) && claim::may_choose_state(queue) {
         check_texts(&firing)?;
         keyed_row(&firing, "scheduled")?.into_iter().for_each(keys::collect);
