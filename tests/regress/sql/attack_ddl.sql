@@ -37,7 +37,7 @@ SELECT count(*), bool_and((payload -> 'was')::int = 100 - (payload -> 'id')::int
 DROP TABLE ddl_source;
 SELECT queue.drop_queue('ddl_name');
 
--- A processor that changes its own queue, or drops it.
+-- A processor that changes its own queue, or drops it, is refused: rows of it are in hand.
 SELECT queue.create_queue('ddl_self', 'n int, command text', keep_done => '1 h', max_attempts => 1);
 CREATE FUNCTION ddl_work(ddl_self) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -50,7 +50,6 @@ CALL queue.run('ddl_self');
 INSERT INTO ddl_self (n, command) VALUES (4, 'ALTER TABLE ddl_self DROP COLUMN more'), (-5, 'SELECT'), (6, 'SELECT');
 CALL queue.run('ddl_self');
 SELECT id, n, state, errors -> -1 ->> 'message' AS error FROM ddl_self ORDER BY id;
--- What has ended would be no job any more: the batch is undone.
 INSERT INTO ddl_self (n, command) VALUES (7, 'ALTER TABLE ddl_self DETACH PARTITION ddl_self_done');
 CALL queue.run('ddl_self');
 SELECT id, state FROM ddl_self WHERE n = 7;
