@@ -29,7 +29,7 @@ fn failed(db: &mut Client) -> Vec<String> {
 fn a_job_that_runs_too_long_is_an_error_row() {
     let server = Server::start(&[]);
     let mut db = server.app("shop");
-    waiting(&mut db, ", timeout => '300 ms'");
+    waiting(&mut db, ", timeout => '2 s'");
     let _holder = hold(&server, 2000);
     db.run("INSERT INTO q (n) VALUES (1), (2000), (2)");
     until_done(&mut db, "q", 2);
