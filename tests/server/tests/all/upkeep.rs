@@ -10,10 +10,13 @@ fn a_job_that_cannot_be_moved_hides_none_and_is_not_tried_again_and_again() {
     let server = Server::start(&[("queue_ext.poll_interval", "1h")]);
     let mut db = server.app("shop");
     processed(&mut db, "q", "", "");
+    // It cannot become due before the rule is there.
     db.run(
         "CREATE SEQUENCE tries;
+         BEGIN;
          SELECT queue.enqueue('q', '{\"n\": 13}', delay => '200 ms');
-         ALTER TABLE q ADD CONSTRAINT rule CHECK (n <> 13 OR nextval('tries') < 0) NOT VALID",
+         ALTER TABLE q ADD CONSTRAINT rule CHECK (n <> 13 OR nextval('tries') < 0) NOT VALID;
+         COMMIT",
     );
     server.until_logged("cannot move job 1 out of state scheduled", 0);
     // Each of these is a reason to look at what is due.
@@ -42,8 +45,10 @@ fn a_job_whose_move_fails_at_commit_is_not_tried_in_a_tight_loop() {
         "CREATE SEQUENCE tries;
          CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
          BEGIN PERFORM nextval('public.tries'); RAISE EXCEPTION 'not at commit'; END $$;
+         BEGIN;
          SELECT queue.enqueue('q', '{\"n\": 13}', delay => '200 ms');
-         CREATE CONSTRAINT TRIGGER refuse AFTER DELETE ON q DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()",
+         CREATE CONSTRAINT TRIGGER refuse AFTER DELETE ON q DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+         COMMIT",
     );
     server.until_logged("not at commit", 0);
     for n in 1..=40 {
@@ -64,11 +69,11 @@ fn a_worker_terminated_while_it_looks_loses_no_due_time() {
     // There is a worker, which need not be asked twice.
     db.run("SELECT queue.enqueue('q', '{\"n\": 0}')");
     until_done(&mut db, "q", 1);
-    // What is due first is locked: the look begins, and takes no job.
-    db.run(
-        "SELECT queue.enqueue('q', '{\"n\": 1}', delay => '300 ms'), queue.enqueue('q', '{\"n\": 2}', delay => '3 s')",
-    );
     let mut locker = server.connect("shop");
+    // What is due first is locked, long before it is due: the look begins, and takes no job.
+    db.run(
+        "SELECT queue.enqueue('q', '{\"n\": 1}', delay => '2 s'), queue.enqueue('q', '{\"n\": 2}', delay => '5 s')",
+    );
     locker.run("BEGIN; SELECT FROM q WHERE n = 1 FOR UPDATE; LOCK TABLE queue.done_keys");
     let waiting = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'queue_ext worker' AND wait_event_type = 'Lock'";
     let pid = until_some("a worker waits for the lock", || db.all::<i32>(waiting).first().copied());
