@@ -1,6 +1,6 @@
 //! A job that kills its server process does not kill it for ever: it becomes an error row.
 
-use crate::fixture::{in_state, put};
+use crate::fixture::{in_state, put, until_done};
 use queue_ext_server_tests::{Server, Sql, until_some};
 
 /// The job of number 13 kills the process that runs it with SIGKILL, which crashes the whole server.
@@ -45,8 +45,7 @@ fn the_culprit_becomes_an_error_row_and_the_others_are_done() {
     assert!(told);
     // Life goes on, at the usual pace.
     put(&mut db, "q", 100, 199);
-    until_some("new jobs are done", || (in_state(&mut db, "q", "ready") == 0).then_some(()));
-    assert_eq!(db.one::<i64>("SELECT count(*) FROM done WHERE queue = 'q'"), 129);
+    until_done(&mut db, "q", 129);
     assert_eq!(server.log().matches("reinitializing").count(), crashes);
 }
 

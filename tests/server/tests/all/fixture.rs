@@ -45,6 +45,16 @@ pub fn until_in_state(db: &mut Client, name: &str, state: &str, count: i64) {
     until(&format!("{count} jobs of {name} are {state}"), || in_state(db, name, state) == count);
 }
 
+/// Nothing holds vacuum back: it can remove rows that were deleted just now. A worker that looks for work at this
+/// moment may hold it back for as long as it looks.
+pub fn until_vacuumed(db: &mut Client) {
+    db.run("CREATE TABLE t (i int);\nINSERT INTO t SELECT generate_series(1, 1000);\nDELETE FROM t");
+    until("vacuum can remove all rows", || {
+        db.run("VACUUM t");
+        db.one::<i64>("SELECT pg_relation_size('t')") == 0
+    });
+}
+
 /// The process of a worker that runs a job of the queue now.
 pub fn busy_worker(db: &mut Client, name: &str) -> i32 {
     until_some(&format!("a worker runs a job of {name}"), || {

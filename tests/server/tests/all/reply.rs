@@ -1,10 +1,9 @@
 //! CALL queue.wait_for and queue.call: woken by the end of a job, holding nothing; what becomes of the job when
 //! the caller goes.
 
-use crate::fixture::{in_state, numbers, until_in_state};
+use crate::fixture::{in_state, numbers, until_in_state, until_vacuumed};
 use postgres::Client;
 use queue_ext_server_tests::{Server, Sql, until};
-use std::process::Command;
 use std::thread::{self, JoinHandle};
 
 /// No poll ends a wait within the test's deadline.
@@ -77,10 +76,7 @@ fn a_waiter_is_woken_by_every_end(server: &Server) {
     let id: i64 = db.one("SELECT queue.enqueue('q', '{\"n\": 1}')");
     let (pid, waiting) = in_thread(server, format!("CALL queue.wait_for('q', {id}, '1 h')"));
     until_asleep(&mut db, pid);
-    db.run(
-        "CREATE TABLE t (i int);\nINSERT INTO t SELECT generate_series(1, 1000);\nDELETE FROM t;\nVACUUM t",
-    );
-    assert_eq!(db.one::<i64>("SELECT pg_relation_size('t')"), 0, "vacuum could remove all rows");
+    until_vacuumed(&mut db);
     // It can be cancelled, and the job stays.
     db.run(&format!("SELECT pg_cancel_backend({pid})"));
     assert_eq!(ended(waiting), Err("57014".into()));
@@ -209,7 +205,8 @@ fn a_call_over_a_restart_of_the_server() {
         let (pid, calling) = in_thread(&server, "CALL queue.call('q', '{\"n\": 0}', '1 h')".into());
         until_asleep(&mut db, pid);
         if crash {
-            assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+            // The client hears of it before the server does, which would end the next session, too.
+            server.crash_by_killing(pid);
             assert!(ended(calling).is_err());
             drop(holder);
         } else {
