@@ -29,6 +29,17 @@ pub fn until(what: &str, mut probe: impl FnMut() -> bool) {
     until_some(what, || probe().then_some(()));
 }
 
+/// Waits until `probe` has counted to at least `count`. Progress, not time, is what is asked for: the deadline is
+/// for each step.
+pub fn until_count(what: &str, count: i64, mut probe: impl FnMut() -> i64) {
+    let mut so_far = probe();
+    while so_far < count {
+        so_far = until_some(&format!("{what}: more than {so_far} of {count}"), || {
+            Some(probe()).filter(|now| *now > so_far)
+        });
+    }
+}
+
 /// As [`until_some`], with a deadline of one's own and no opinion about missing it.
 pub fn within<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + deadline;

@@ -1,7 +1,7 @@
 //! The queue that most tests use, and what they ask of it again and again.
 
 use postgres::Client;
-use queue_ext_server_tests::{Server, Sql, until, until_some};
+use queue_ext_server_tests::{Server, Sql, until, until_count, until_some};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -31,7 +31,7 @@ pub fn done(db: &mut Client, name: &str) -> i64 {
 }
 
 pub fn until_done(db: &mut Client, name: &str, count: i64) {
-    until(&format!("{count} jobs of {name} are done"), || done(db, name) >= count);
+    until_count(&format!("jobs of {name} that are done"), count, || done(db, name));
     let once: bool = db.one(&format!("SELECT count(*) = count(DISTINCT n) FROM done WHERE queue = '{name}'"));
     assert!(once, "a job of {name} took effect twice");
     assert_eq!(done(db, name), count);

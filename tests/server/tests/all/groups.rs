@@ -2,7 +2,7 @@
 
 use crate::fixture::{beside_clients, crash_twice_at_work};
 use postgres::Client;
-use queue_ext_server_tests::{Server, Sql, until};
+use queue_ext_server_tests::{Server, Sql, until, until_count};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A queue whose runs are logged, each with its beginning and end. Numbers that `fails` is true for fail in
@@ -27,7 +27,7 @@ fn put(db: &mut Client, from: i32, to: i32, groups: i32) {
 }
 
 fn until_run(db: &mut Client, count: i64) {
-    until(&format!("{count} jobs have run"), || db.one::<i64>("SELECT count(*) FROM runs") >= count);
+    until_count("jobs that have run", count, || db.one("SELECT count(*) FROM runs"));
     assert_eq!(db.one::<i64>("SELECT count(DISTINCT n) FROM runs"), count);
     assert_eq!(db.one::<i64>("SELECT count(*) FROM runs"), count);
     until("the queue is empty", || db.one::<i64>("SELECT count(*) FROM q") == 0);

@@ -3,7 +3,7 @@
 
 use crate::fixture::beside_clients;
 use postgres::Client;
-use queue_ext_server_tests::{Server, Sql, until, until_some};
+use queue_ext_server_tests::{Server, Sql, until, until_count, until_some};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -89,7 +89,7 @@ fn most_of_a_key(server: &Server, interval_ms: i64) -> usize {
 }
 
 fn until_run(db: &mut Client, count: i64) {
-    until(&format!("{count} jobs have run"), || db.one::<i64>("SELECT count(*) FROM ran") >= count);
+    until_count("jobs that have run", count, || db.one("SELECT count(*) FROM ran"));
     assert_eq!(db.one::<i64>("SELECT count(DISTINCT n) FROM ran"), count);
     assert_eq!(db.one::<i64>("SELECT count(*) FROM ran"), count);
 }
