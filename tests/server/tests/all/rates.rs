@@ -1,5 +1,6 @@
 //! Rate limits with several workers and clients at a time, and when workers are killed. Each start is written
-//! into the server's log, so that those of failed, killed and rolled back runs count, too.
+//! into the server's log, so that those of failed, killed and rolled back runs count, too. It says between which
+//! times it was: the log may take its time, and so may a client until it looks at the clock.
 
 use crate::fixture::beside_clients;
 use postgres::Client;
@@ -13,14 +14,18 @@ fn rated(db: &mut Client, options: &str, processor: &str) {
     db.batch_execute(&format!(
         "CREATE TABLE ran (n int, by_client boolean);
          SELECT queue.create_queue('q', 'n int', backoff => '1 ms', lease => '5 s', max_attempts => 100, {options});
-         CREATE FUNCTION work(job q) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
-             RAISE LOG 'started|%|%|', job.key, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+         CREATE FUNCTION tell(key text, first timestamptz, last timestamptz) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+             RAISE LOG 'started|%|%|%|', key, (extract(epoch FROM first) * 1000000)::bigint, (extract(epoch FROM last) * 1000000)::bigint;
+         END $$;
+         CREATE FUNCTION work(job q) RETURNS void LANGUAGE plpgsql AS $$ DECLARE at timestamptz := clock_timestamp(); BEGIN
+             PERFORM public.tell(job.key, now(), at);
              PERFORM pg_sleep(0.003 * (job.n % 4));
              IF job.attempt = 1 AND job.n % 11 = 0 THEN RAISE 'not yet'; END IF;
              INSERT INTO ran VALUES (job.n, false); END $$;
-         CREATE FUNCTION work(jobs q[]) RETURNS void LANGUAGE plpgsql AS $$ DECLARE job q; BEGIN
+         CREATE FUNCTION work(jobs q[]) RETURNS void LANGUAGE plpgsql AS $$
+         DECLARE at timestamptz := clock_timestamp(); job q; BEGIN
              FOREACH job IN ARRAY jobs LOOP
-                 RAISE LOG 'started|%|%|', job.key, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+                 PERFORM public.tell(job.key, now(), at);
              END LOOP;
              FOREACH job IN ARRAY jobs LOOP
                  IF job.attempt = 1 AND job.n % 11 = 0 THEN RAISE 'not yet'; END IF;
@@ -37,18 +42,15 @@ fn put(db: &mut Client, count: i32, keys: i32) {
 
 /// Takes jobs until told to stop, by dequeue and by pop, and tells the log when it had them.
 fn client(mut db: Client, stop: &AtomicBool) {
-    const TELL: &str =
-        "CREATE OR REPLACE FUNCTION pg_temp.tell(key text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
-        RAISE LOG 'started|%|%|', key, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint; END $$";
-    db.batch_execute(TELL).expect("tell");
     for turn in 0.. {
         if stop.load(Ordering::SeqCst) {
             return;
         }
         let done = if turn % 3 == 0 {
-            "INSERT INTO ran SELECT n, true FROM (SELECT n, pg_temp.tell(key) FROM queue.pop_as(NULL::q, 2)) p"
+            "INSERT INTO ran SELECT n, true FROM (SELECT n, tell(key, statement_timestamp(), clock_timestamp()) FROM queue.pop_as(NULL::q, 2)) p"
         } else {
-            "INSERT INTO ran SELECT n, true FROM (SELECT n, id, attempt, pg_temp.tell(key) FROM queue.dequeue_as(NULL::q, 3)) d
+            "INSERT INTO ran SELECT n, true FROM (
+                 SELECT n, id, attempt, tell(key, statement_timestamp(), clock_timestamp()) FROM queue.dequeue_as(NULL::q, 3)) d
              WHERE queue.ack('q', id, attempt)"
         };
         if db.execute(done, &[]).is_err() {
@@ -58,26 +60,30 @@ fn client(mut db: Client, stop: &AtomicBool) {
     }
 }
 
-/// By key, the times in microseconds at which jobs started.
-fn starts(server: &Server) -> BTreeMap<String, Vec<i64>> {
-    let mut starts: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+/// Some time from the first to the last of these, in microseconds.
+type Start = (i64, i64);
+
+/// By key.
+fn starts(server: &Server) -> BTreeMap<String, Vec<Start>> {
+    let mut starts: BTreeMap<String, Vec<Start>> = BTreeMap::new();
     for line in server.log().lines().filter(|line| line.contains("started|")) {
         let parts: Vec<&str> = line.split('|').collect();
         // A line that a crash has cut off.
-        if let [_, key, at, ..] = parts[..]
-            && let Ok(at) = at.parse()
+        if let [_, key, first, last, _] = parts[..]
+            && let (Ok(first), Ok(last)) = (first.parse(), last.parse())
         {
-            starts.entry(key.to_owned()).or_default().push(at);
+            starts.entry(key.to_owned()).or_default().push((first, last));
         }
     }
     starts
 }
 
-fn most_within(mut starts: Vec<i64>, interval_ms: i64) -> usize {
-    starts.sort_unstable();
-    let within =
-        |from: &i64| starts.iter().filter(|at| (*from..from + interval_ms * 1000).contains(*at)).count();
-    starts.iter().map(within).max().unwrap_or(0)
+/// The most that started for certain within such an interval.
+fn most_within(starts: Vec<Start>, interval_ms: i64) -> usize {
+    let within = |from: i64| {
+        starts.iter().filter(|(first, last)| *first >= from && *last < from + interval_ms * 1000).count()
+    };
+    starts.iter().map(|(first, _)| within(*first)).max().unwrap_or(0)
 }
 
 fn most_of_all(server: &Server, interval_ms: i64) -> usize {
