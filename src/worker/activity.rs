@@ -214,8 +214,9 @@ fn problem(
     if set(|d| d.stopped.load(SeqCst)) {
         return Some("workers were stopped by queue.stop_workers".into());
     }
-    // Or there is something due that no worker has moved yet.
-    let waits = ready > 0 || slot.is_some_and(|slot| slot.upkeep_wanted.load(SeqCst));
+    // Or there is something due that no worker has moved yet, nor who takes jobs himself.
+    let is_due = |slot: &QueueSlot| slot.upkeep_wanted.load(SeqCst) && slot.next_due.load(SeqCst) <= now();
+    let waits = ready > 0 || slot.is_some_and(is_due);
     if waits && set(|d| d.out_of_slots.load(SeqCst)) {
         return Some("no free worker slot: raise max_worker_processes".into());
     }

@@ -108,10 +108,11 @@ impl Scheduler {
                 continue;
             }
             // A worker is often there anyway for a queue with a processor; for another one it would have
-            // to be started, for a lease that has been acked, say.
-            let is_known = slot.has_processor.load(SeqCst) && slot.next_due.load(SeqCst) != 0;
-            if is_known || slot.upkeep_wanted.load(SeqCst) || self.is_really_due(slot) {
-                slot.upkeep_wanted.store(true, SeqCst);
+            // to be started, for a lease that has been acked, say. Where none came somebody else may have seen to it.
+            let is_known = slot.has_processor.load(SeqCst) || slot.upkeep_wanted.load(SeqCst);
+            let is_wanted = (is_known && slot.next_due.load(SeqCst) != 0) || self.is_really_due(slot);
+            slot.upkeep_wanted.store(is_wanted, SeqCst);
+            if is_wanted {
                 self.shared.wake_worker(slot);
             }
         }

@@ -1,6 +1,6 @@
 //! When there is no worker to be had, the queue says so, and work goes on as soon as there is one.
 
-use crate::fixture::{done, processed, put, until_done};
+use crate::fixture::{done, in_state, processed, put, until_done};
 use queue_ext_server_tests::{Server, Sql, until};
 
 fn problem(db: &mut postgres::Client, queue: &str) -> Option<String> {
@@ -26,6 +26,15 @@ fn no_worker_slot_of_the_server_is_left() {
     db.run("CALL queue.run('q')");
     until_done(&mut db, "q", 3);
     assert_eq!(problem(&mut db, "q"), None, "nothing waits, so nothing is wrong");
+    // The same with what is due.
+    db.run("SELECT queue.enqueue('q', '{\"n\": 4}', delay => '10 ms')");
+    until("the view names the setting again", || {
+        problem(&mut db, "q").is_some_and(|text| text.contains("max_worker_processes"))
+    });
+    assert_eq!(in_state(&mut db, "q", "scheduled"), 1);
+    db.run("CALL queue.run('q')");
+    until_done(&mut db, "q", 4);
+    assert_eq!(problem(&mut db, "q"), None, "nothing is due, so nothing is wrong");
 }
 
 #[test]
