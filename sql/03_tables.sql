@@ -111,9 +111,11 @@ COMMENT ON COLUMN queue.rates.at IS 'They had started by then, and are counted u
 COMMENT ON COLUMN queue.rates.starts IS 'How many; less than none where some were given back';
 
 SELECT pg_catalog.pg_extension_config_dump('queue.queues', '');
--- Not those of a role that is gone, which nobody runs: a dump would have its number, which elsewhere may be anybody's.
+-- Not those of a role that is gone, with whose rights nothing runs: a dump would have its number, which elsewhere may
+-- be anybody's.
 SELECT pg_catalog.pg_extension_config_dump('queue.processors',
                                            'WHERE role::pg_catalog.oid IN (SELECT r.oid FROM pg_catalog.pg_roles r)');
-SELECT pg_catalog.pg_extension_config_dump('queue.attachments', '');
+SELECT pg_catalog.pg_extension_config_dump('queue.attachments',
+                                           'WHERE role::pg_catalog.oid IN (SELECT r.oid FROM pg_catalog.pg_roles r)');
 SELECT pg_catalog.pg_extension_config_dump('queue.attachments_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('queue.rates', '');

@@ -39,7 +39,9 @@ COMMENT ON COLUMN queue.timetable.last_tick IS 'The last tick that was dealt wit
 COMMENT ON COLUMN queue.timetable.last_outcome IS 'What came of it: enqueued, skipped, missed or refused';
 COMMENT ON COLUMN queue.timetable.last_job IS 'The last job it put on the queue';
 COMMENT ON COLUMN queue.timetable.problem IS 'Why the last tick was refused';
-SELECT pg_catalog.pg_extension_config_dump('queue.timetable', '');
+-- As for queue.processors.
+SELECT pg_catalog.pg_extension_config_dump('queue.timetable',
+                                           'WHERE role::pg_catalog.oid IN (SELECT r.oid FROM pg_catalog.pg_roles r)');
 
 CREATE FUNCTION queue.schedule_added()
 RETURNS trigger LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'schedule_added';

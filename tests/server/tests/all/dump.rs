@@ -135,10 +135,10 @@ fn a_dump_of_everything_restored_into_a_new_server() {
     works(&mut copy);
 }
 
-/// In a dump it would be a number, which in another server may be anybody's, a superuser's, say: the function would run
-/// with the rights of that one.
+/// In a dump it would be a number, which in another server may be anybody's, a superuser's, say: the function, or an
+/// attachment's expressions, would run with the rights of that one.
 #[test]
-fn a_processor_of_a_role_that_is_gone_is_not_carried() {
+fn what_a_role_that_is_gone_has_left_is_not_carried() {
     let server = Server::start(&[]);
     let mut db = server.app("shop");
     db.run(
@@ -149,10 +149,14 @@ fn a_processor_of_a_role_that_is_gone_is_not_carried() {
          SELECT queue.create_queue('left_over');
          CREATE FUNCTION work(left_over) RETURNS void LANGUAGE sql AS '';
          SELECT queue.register_processor('left_over', 'work(left_over)');
+         CREATE TABLE left_source (n int PRIMARY KEY);
+         SELECT queue.attach('left_source', 'left_over');
+         SELECT queue.schedule('left', '@yearly', 'left_over');
          RESET SESSION AUTHORIZATION",
     );
-    let count = "SELECT count(*) FROM queue.processors";
-    for (name, is_carried) in [("before", 1), ("after", 0)] {
+    let count = "SELECT (SELECT count(*) FROM queue.processors) + (SELECT count(*) FROM queue.attachments)
+                 + (SELECT count(*) FROM queue.timetable)";
+    for (name, is_carried) in [("before", 3), ("after", 0)] {
         let file = server.dir().join(name).display().to_string();
         server.program("pg_dump", &["--file", &file, "shop"]);
         server.connect("postgres").run(&format!("CREATE DATABASE {name}"));
@@ -163,5 +167,5 @@ fn a_processor_of_a_role_that_is_gone_is_not_carried() {
             db.run("REASSIGN OWNED BY gone TO postgres;\nDROP OWNED BY gone;\nDROP ROLE gone");
         }
     }
-    assert_eq!(db.one::<i64>(count), 1, "here it is as it was");
+    assert_eq!(db.one::<i64>(count), 3, "here it is as it was");
 }
