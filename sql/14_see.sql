@@ -84,3 +84,87 @@ COMMENT ON COLUMN queue.errors.hint IS 'Its hint';
 COMMENT ON COLUMN queue.errors.context IS 'Where it was raised: the call stack';
 COMMENT ON COLUMN queue.errors.failed_at IS 'When it failed last; the times of all attempts are in job -> ''errors''';
 COMMENT ON COLUMN queue.errors.job IS 'The whole row; null for one that cannot be written as jsonb';
+
+-- What queues were told, for people. Barriers: nobody's function sees what its caller may not.
+CREATE VIEW queue.queue_options WITH (security_barrier) AS
+    SELECT q.queue, q.max_attempts, q.backoff, q.backoff_factor, q.backoff_max, q.lease, q.keep_done, q.keep_failed,
+           coalesce(q.on_conflict, 'none') AS on_conflict, q.on_group_failure, q.max_running, q.max_running_per_key,
+           q.rate_limit, q.rate_limit_per_key, q.rate_interval
+    FROM queue.queues q WHERE pg_catalog.has_table_privilege(q.queue, 'SELECT');
+COMMENT ON VIEW queue.queue_options IS 'The options of each queue that the reader may select from, by the names of the arguments of queue.create_queue and queue.alter_queue; those that were never given have their defaults here';
+COMMENT ON COLUMN queue.queue_options.queue IS 'The queue';
+COMMENT ON COLUMN queue.queue_options.max_attempts IS 'Attempts before a job becomes an error row; default 5';
+COMMENT ON COLUMN queue.queue_options.backoff IS 'Wait after the first failed attempt; default 1 s';
+COMMENT ON COLUMN queue.queue_options.backoff_factor IS 'Each further wait is so many times the one before; default 2';
+COMMENT ON COLUMN queue.queue_options.backoff_max IS 'No wait is longer than this; default 1 h';
+COMMENT ON COLUMN queue.queue_options.lease IS 'How long dequeue lends a job unless it is told otherwise; default 30 s';
+COMMENT ON COLUMN queue.queue_options.keep_done IS 'How long finished jobs and their results are kept; null, the default: not at all';
+COMMENT ON COLUMN queue.queue_options.keep_failed IS 'How long error rows are kept; null, the default: for ever';
+COMMENT ON COLUMN queue.queue_options.on_conflict IS 'What a job does whose key another waiting job has: skip, replace, debounce, merge or error; none, the default: keys are only stored';
+COMMENT ON COLUMN queue.queue_options.on_group_failure IS 'block, the default: a failed job holds back the others of its group; continue: it lets them pass';
+COMMENT ON COLUMN queue.queue_options.max_running IS 'Most jobs of the queue that run at the same time; null, the default: no limit';
+COMMENT ON COLUMN queue.queue_options.max_running_per_key IS 'Most jobs with the same key that run at the same time; null, the default: no limit';
+COMMENT ON COLUMN queue.queue_options.rate_limit IS 'Most jobs of the queue that start within rate_interval; null, the default: no limit';
+COMMENT ON COLUMN queue.queue_options.rate_limit_per_key IS 'Most jobs with the same key that start within rate_interval; null, the default: no limit';
+COMMENT ON COLUMN queue.queue_options.rate_interval IS 'The interval of rate_limit and rate_limit_per_key; default 1 s';
+
+CREATE VIEW queue.registered_processors WITH (security_barrier) AS
+    SELECT p.queue,
+           coalesce(f.name, p.processor) || '('
+               || coalesce(pg_catalog.format_type(CASE p.shape WHEN 'job' THEN t.oid ELSE t.typarray END, NULL), '') || ')' AS processor,
+           p.role, p.batch_size, p.parallelism, p.load_balanced, p.timeout, p.then_queue
+    FROM queue.processors p
+    LEFT JOIN pg_catalog.pg_class c ON c.oid = p.queue
+    LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype
+    LEFT JOIN LATERAL (
+        -- It may have been renamed; and its oid may be another's since a restore.
+        SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(o.proname) AS name
+        FROM pg_catalog.pg_proc o JOIN pg_catalog.pg_namespace n ON n.oid = o.pronamespace
+        WHERE o.oid = p.processor_oid AND o.pronargs = 1
+          AND o.proargtypes[0] = CASE p.shape WHEN 'job' THEN t.oid ELSE t.typarray END
+    ) f ON true
+    WHERE pg_catalog.has_table_privilege(p.queue, 'SELECT');
+COMMENT ON VIEW queue.registered_processors IS 'The processor of each queue that the reader may select from, if one is registered, by the names of the arguments of queue.register_processor. Whether it can run is said by queue.overview';
+COMMENT ON COLUMN queue.registered_processors.queue IS 'The queue worked on';
+COMMENT ON COLUMN queue.registered_processors.processor IS 'The function with the type of its argument: f(queue) is called for each job, f(queue[]) once for a batch';
+COMMENT ON COLUMN queue.registered_processors.role IS 'The role that registered it: its workers are connected as this role';
+COMMENT ON COLUMN queue.registered_processors.batch_size IS 'Most jobs in one transaction; default 100';
+COMMENT ON COLUMN queue.registered_processors.parallelism IS 'Most workers on this queue at the same time; default 1';
+COMMENT ON COLUMN queue.registered_processors.load_balanced IS 'Batch size and number of workers follow the load within these bounds; default true';
+COMMENT ON COLUMN queue.registered_processors.timeout IS 'Longest run of one job, or of one call of f(queue[]); null, the default: no limit';
+COMMENT ON COLUMN queue.registered_processors.then_queue IS 'What the function returns becomes jobs of this queue; null, the default: nothing follows; - or a number: the queue was dropped, so that the function does not run';
+
+CREATE VIEW queue.attached_tables WITH (security_barrier) AS
+    SELECT a.source, a.queue, a.topic,
+           nullif(pg_catalog.concat_ws(',', CASE WHEN t.bits & 4 > 0 THEN 'insert' END, CASE WHEN t.bits & 16 > 0 THEN 'update' END,
+                                            CASE WHEN t.bits & 8 > 0 THEN 'delete' END), '') AS events,
+           nullif(a.options -> 'set', '{}') AS set, a.options ->> 'condition' AS condition, a.options ->> 'key' AS key,
+           (a.options ->> 'priority')::integer AS priority, (a.options ->> 'delay')::interval AS delay,
+           nullif(ARRAY(SELECT pg_catalog.jsonb_array_elements_text(a.options -> 'columns')), '{}') AS columns,
+           coalesce((a.options ->> 'ignore_own')::boolean, false) AS ignore_own,
+           CASE t.bits & 1 WHEN 1 THEN 'row' WHEN 0 THEN 'statement' END AS level,
+           a.options ->> 'on_conflict' AS on_conflict, a.role
+    FROM queue.attachments a
+    JOIN pg_catalog.pg_class c ON c.oid = a.source
+    LEFT JOIN LATERAL (
+        SELECT pg_catalog.bit_or(g.tgtype)::integer AS bits FROM pg_catalog.pg_trigger g
+        WHERE g.tgrelid = a.source AND g.tgparentid = 0
+          AND g.tgfoid IN ('queue.enqueue_attached()'::pg_catalog.regprocedure, 'queue.publish_attached()'::pg_catalog.regprocedure)
+          AND g.tgargs = pg_catalog.convert_to(a.id::text, 'UTF8') || '\x00'::bytea
+    ) t ON true
+    WHERE pg_catalog.has_table_privilege(a.queue, 'SELECT') OR pg_catalog.pg_has_role(c.relowner, 'USAGE');
+COMMENT ON VIEW queue.attached_tables IS 'The attached tables of each queue that the reader may select from, and those of the reader''s role, by the names of the arguments of queue.attach: so that an attachment can be ended and made again';
+COMMENT ON COLUMN queue.attached_tables.source IS 'The table whose changes are enqueued';
+COMMENT ON COLUMN queue.attached_tables.queue IS 'The queue they are put on; null: they are published to the topic';
+COMMENT ON COLUMN queue.attached_tables.topic IS 'The topic they are published to; null: they are put on the queue';
+COMMENT ON COLUMN queue.attached_tables.events IS 'Those of insert, update and delete that count, with commas; null: the triggers of the attachment are gone';
+COMMENT ON COLUMN queue.attached_tables.set IS 'Queue column, payload, or payload.name: a SQL expression over new and old; null: the payload says what happened';
+COMMENT ON COLUMN queue.attached_tables.condition IS 'Only rows for which this is true are enqueued; null: all';
+COMMENT ON COLUMN queue.attached_tables.key IS 'The expression for the key; null: none';
+COMMENT ON COLUMN queue.attached_tables.priority IS 'Of the jobs, 0 to 9; null: the default, 5';
+COMMENT ON COLUMN queue.attached_tables.delay IS 'The jobs start so long after the start of the transaction, at the earliest; null: at once';
+COMMENT ON COLUMN queue.attached_tables.columns IS 'An update counts only if one of these changed; null: each does';
+COMMENT ON COLUMN queue.attached_tables.ignore_own IS 'Changes made by the queue''s own processor do not count';
+COMMENT ON COLUMN queue.attached_tables.level IS 'row: a trigger for each row; statement: one bulk insert a statement; null: the triggers of the attachment are gone';
+COMMENT ON COLUMN queue.attached_tables.on_conflict IS 'What is done if a job with the key waits already; null: what the queue says';
+COMMENT ON COLUMN queue.attached_tables.role IS 'The role that attached it: expressions and the insert run with its rights, whoever changes the source';

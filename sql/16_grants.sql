@@ -19,4 +19,5 @@ GRANT EXECUTE ON FUNCTION
     queue.trace, queue.overview_rows, queue.activity_rows, queue.error_rows
     TO PUBLIC;
 GRANT EXECUTE ON PROCEDURE queue.wait, queue.run, queue.wait_for, queue.call, queue.resync TO PUBLIC;
-GRANT SELECT ON queue.overview, queue.activity, queue.errors, queue.schedules, queue.topics, queue.progress TO PUBLIC;
+GRANT SELECT ON queue.overview, queue.activity, queue.errors, queue.schedules, queue.topics, queue.progress,
+    queue.queue_options, queue.registered_processors, queue.attached_tables TO PUBLIC;

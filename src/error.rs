@@ -505,7 +505,7 @@ impl From<Error> for ErrorReport {
             Error::TooNested { queue, levels } => (
                 Code::ERRCODE_STATEMENT_TOO_COMPLEX,
                 format!("jobs on queue \"{queue}\" make triggers enqueue further jobs more than {levels} levels deep"),
-                Some("Triggers on queues, or on what they feed, lead back to the same queue: queue.attachments and pg_trigger list them.".into()),
+                Some("Triggers on queues, or on what they feed, lead back to the same queue: queue.attached_tables and pg_trigger list them.".into()),
             ),
             Error::PipelineLoop { queue, way } => (
                 Code::ERRCODE_INVALID_OBJECT_DEFINITION,

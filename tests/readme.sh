@@ -84,7 +84,8 @@ for block in $(blocks); do check_block "$block"; done
 check_named function "SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'queue'::regnamespace"
 check_named argument "SELECT DISTINCT unnest(proargnames[1:pronargs]) FROM pg_proc WHERE pronamespace = 'queue'::regnamespace"
 check_named column "SELECT DISTINCT attname FROM pg_attribute WHERE attnum > 0
-                    AND attrelid IN ('queue.overview'::regclass, 'queue.activity'::regclass, 'queue.errors'::regclass, 'queue.job'::regclass)"
+                    AND attrelid IN ('queue.overview'::regclass, 'queue.activity'::regclass, 'queue.errors'::regclass, 'queue.job'::regclass,
+                                     'queue.queue_options'::regclass, 'queue.registered_processors'::regclass, 'queue.attached_tables'::regclass)"
 check_named setting "SELECT name FROM pg_settings WHERE name LIKE 'queue_ext.%'"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
