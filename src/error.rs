@@ -162,7 +162,11 @@ pub enum Error {
         failure: Failure,
     },
     /// The registered function is gone.
-    ProcessorGone(String),
+    /// `why`: what is there instead.
+    ProcessorGone {
+        queue: String,
+        why: Option<String>,
+    },
     /// A job was waited for in vain.
     NotEnded {
         queue: String,
@@ -475,11 +479,18 @@ impl From<Error> for ErrorReport {
                     None => report,
                 };
             }
-            Error::ProcessorGone(name) => (
-                Code::ERRCODE_UNDEFINED_FUNCTION,
-                format!("the processor of queue \"{name}\" does not exist any more"),
-                Some("Register one with queue.register_processor(…, replace => true).".into()),
-            ),
+            Error::ProcessorGone { queue, why } => {
+                let message = match why {
+                    Some(_) => format!("the processor of queue \"{queue}\" cannot be run"),
+                    None => format!("the processor of queue \"{queue}\" does not exist any more"),
+                };
+                let report = ErrorReport::new(Code::ERRCODE_UNDEFINED_FUNCTION, message, "queue_ext")
+                    .set_hint("Register one with queue.register_processor(…, replace => true).");
+                return match why {
+                    Some(why) => report.set_detail(format!("What keeps the queue from running: {why}.")),
+                    None => report,
+                };
+            }
             Error::NotEnded { queue, id, seconds, problem } => {
                 let report = ErrorReport::new(
                     Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -135,6 +135,45 @@ pub fn find(queue: Oid) -> Option<Processor> {
     })
 }
 
+/// Why `find` finds nothing, of a queue with a processor; `None`: there is no such function. Must be called inside
+/// `spi::connect`.
+pub fn why_not_found(queue: Oid) -> Option<String> {
+    const CANDIDATE: &str = "
+        SELECT f.oid::regprocedure::text, r.rolname::text, o.rolname::text,
+               pg_has_role(r.oid, f.proowner, 'USAGE') OR o.rolsuper OR f.oid = p.processor_oid,
+               f.proretset AND p.then_queue IS NULL
+        FROM queue.processors p
+        JOIN pg_class c ON c.oid = p.queue
+        JOIN pg_type t ON t.oid = c.reltype
+        LEFT JOIN pg_authid r ON r.oid = p.role::oid
+        LEFT JOIN (pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace JOIN pg_authid o ON o.oid = f.proowner)
+               ON f.pronargs = 1
+              AND f.proargtypes[0] = CASE p.shape WHEN 'job' THEN t.oid ELSE t.typarray END
+              AND (f.oid = p.processor_oid OR quote_ident(n.nspname) || '.' || quote_ident(f.proname) = p.processor)
+        WHERE p.queue = $1 ORDER BY f.oid = p.processor_oid DESC LIMIT 1";
+    let rows = queue::as_extension(|| spi::run(CANDIDATE, &[pg_sys::REGCLASSOID], &[spi::arg(queue)]));
+    if rows.is_empty() {
+        return None;
+    }
+    let text = |column| rows.get::<String>(0, column);
+    let Some(role) = text(2) else {
+        return Some(
+            "the role that registered the processor does not exist any more: register it again".into(),
+        );
+    };
+    let (function, owner) = (text(1)?, text(3)?);
+    if rows.get(0, 4) == Some(false) {
+        return Some(format!(
+            "function {function} was made again since it was registered (by a restore, say), and belongs to role \
+             \"{owner}\", whose rights role \"{role}\" does not have: if that is well, register it again with replace => true"
+        ));
+    }
+    let returns_set = rows.get(0, 5) == Some(true);
+    returns_set.then(|| {
+        format!("function {function} returns a set now: register it again with then_queue and replace => true")
+    })
+}
+
 /// Who registered a processor for the queue, if one is registered. Must be called inside `spi::connect`.
 pub fn registered_role(queue: Oid) -> Option<Oid> {
     const ROLE: &str = "SELECT role::oid FROM queue.processors WHERE queue = $1";

@@ -259,7 +259,9 @@ fn check_runnable(oid: Oid) -> Result<Oid, Error> {
     if next::is_gone(oid) {
         return Err(Error::NextQueueGone(queue.name.clone()));
     }
-    processor::find(oid).map(|_| oid).ok_or_else(|| Error::ProcessorGone(queue.name.clone()))
+    processor::find(oid)
+        .map(|_| oid)
+        .ok_or_else(|| Error::ProcessorGone { queue: queue.name.clone(), why: processor::why_not_found(oid) })
 }
 
 /// The queues whose processors the session's user registered. Must be called inside `spi::connect`.

@@ -196,7 +196,8 @@ fn problem(
         return Some("the queue that its processor feeds does not exist any more".into());
     }
     if !has_function {
-        return Some("the registered processor does not exist any more".into());
+        let why = processor::why_not_found(queue.oid);
+        return why.or_else(|| Some("the registered processor does not exist any more".into()));
     }
     if !catalog::role_acts_for(role, queue.owner) {
         let role = catalog::role_name(role);
