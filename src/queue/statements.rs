@@ -206,8 +206,13 @@ pub fn is_done(queue: &Queue, id: &str) -> String {
     format!("(SELECT 1 FROM {} AS c WHERE {} LIMIT 1) IS NOT NULL", queue.table, by_id("c", "done", id))
 }
 
-/// Puts a row back: the one $1, in state $3 and with time $4, with what `mode` takes from the row $2.
+/// Puts a row back: the one $1, in state $3 and with time $4, with what `mode` takes from the row $2. What goes into a
+/// job that waits at a lower importance, put there by a resync, say, is not to wait as long as that.
 pub fn combine(queue: &Queue, mode: OnConflict) -> String {
+    let priority = match mode {
+        OnConflict::Replace | OnConflict::Debounce | OnConflict::Merge => "least((p.o).priority, (p.n).priority)",
+        OnConflict::Skip | OnConflict::Error => "(p.o).priority",
+    };
     let (payload, column): (&str, fn(String) -> String) = match mode {
         OnConflict::Replace | OnConflict::Debounce => ("(p.n).payload", |name| format!("(p.n).{name}")),
         OnConflict::Merge => {
@@ -223,7 +228,7 @@ pub fn combine(queue: &Queue, mode: OnConflict) -> String {
         "INSERT INTO {table} AS {row} (id, state, priority, attempt, max_attempts, run_at, errors, key, group_key, payload,
                               enqueued_at, correlation_id, topic, once, after, after_failure, keep_result{own})
          OVERRIDING SYSTEM VALUE
-         SELECT (p.o).id, $3, least(greatest((p.o).priority, 0), 9), (p.o).attempt, (p.o).max_attempts, $4,
+         SELECT (p.o).id, $3, least(greatest({priority}, 0), 9), (p.o).attempt, (p.o).max_attempts, $4,
                 (p.o).errors, (p.o).key, (p.o).group_key, {payload}, (p.o).enqueued_at, (p.o).correlation_id,
                 (p.o).topic, coalesce((p.n).once, (p.o).once), (p.o).after, (p.o).after_failure,
                 coalesce((p.n).keep_result, (p.o).keep_result){own_values}

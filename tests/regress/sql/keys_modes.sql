@@ -68,6 +68,27 @@ SELECT queue.enqueue('q', '{"n": 12}') > :first AS without_key;
 SELECT queue.alter_queue('q', on_conflict => 'none');
 SELECT queue.enqueue('q', '{"n": 13}', key => 'a') > :first AS only_stored;
 
+-- Of the two priorities the waiting job has the more urgent one, whatever state it waits in; with skip it keeps its own.
+SELECT queue.create_queue('urgency', 'n int');
+SELECT queue.enqueue('urgency', '{"n": 1}', key => mode, priority => 9, on_conflict => mode) > 0 AS low FROM unnest('{skip,replace,debounce,merge}'::text[]) mode;
+SELECT queue.enqueue('urgency', '{"n": 1}', key => 'later', priority => 9, delay => '1 h', on_conflict => 'merge') > 0 AS low;
+SELECT id AS one FROM urgency WHERE key = 'skip' \gset
+SELECT queue.enqueue('urgency', '{"n": 1}', key => 'blocked', priority => 9, after => ARRAY[:one], on_conflict => 'replace') > 0 AS low;
+-- Claims have gone past them at the priority that they are to have.
+SELECT count(queue.enqueue('urgency')) FROM generate_series(1, 3);
+SELECT n, priority FROM queue.pop_as(NULL::urgency);
+SELECT n, priority FROM queue.pop_as(NULL::urgency);
+SELECT n, priority FROM queue.pop_as(NULL::urgency);
+SELECT queue.enqueue('urgency', '{"n": 0}', priority => 6) > 0 AS ok;
+SELECT queue.enqueue('urgency', '{"n": 2}', key => mode, on_conflict => mode) > 0 AS usual FROM unnest('{skip,replace,debounce,merge}'::text[]) mode;
+SELECT queue.enqueue('urgency', '{"n": 2}', key => 'later', priority => 3, on_conflict => 'merge') > 0 AS usual;
+SELECT queue.enqueue('urgency', '{"n": 2}', key => 'blocked', priority => 4, on_conflict => 'replace') > 0 AS usual;
+SELECT key, state, priority, n FROM urgency ORDER BY id;
+SELECT queue.enqueue('urgency', '{"n": 3}', key => key, priority => 8, on_conflict => 'merge') = id AS same FROM urgency WHERE key <> 'skip' ORDER BY id;
+SELECT key, state, priority, n FROM urgency ORDER BY id;
+SELECT key, priority FROM queue.pop('urgency', 10);
+SELECT queue.drop_queue('urgency', force => true);
+
 -- Keys are of a queue.
 SELECT queue.create_queue('q2', on_conflict => 'skip');
 SELECT queue.enqueue('q2', key => 'a'), queue.enqueue('q2', key => 'a'), queue.enqueue('q2', key => 'b');

@@ -18,6 +18,9 @@ SELECT queue.detach('source', 'q');
 SELECT queue.attach('source', 'q', key => 'new.id', on_conflict => 'replace', set => '{"n": "new.id", "name": "new.name"}');
 CALL queue.resync('source', 'q', batch_size => 2);
 SELECT key, n, name, priority FROM q ORDER BY n, id;
+-- A change that goes into a job of the resync does not wait as long as that would have.
+UPDATE source SET name = 'changed' WHERE id = 3;
+SELECT key, name, priority FROM q WHERE n = 3;
 SELECT queue.drop_queue('q', true);
 -- Interrupted, and gone on with by a session that writes dates in another order: the position is that of the row.
 CREATE TABLE days (day date PRIMARY KEY);
