@@ -172,6 +172,9 @@ pub enum Error {
         queue: String,
         id: i64,
         seconds: f64,
+        /// Its last attempt that failed.
+        failed: Option<String>,
+        /// Of the queue.
         problem: Option<String>,
     },
     /// Row security hides a job from who wants to wait for its end.
@@ -491,17 +494,16 @@ impl From<Error> for ErrorReport {
                     None => report,
                 };
             }
-            Error::NotEnded { queue, id, seconds, problem } => {
+            Error::NotEnded { queue, id, seconds, failed, problem } => {
                 let report = ErrorReport::new(
                     Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                     format!("job {id} of queue \"{queue}\" has not ended after {seconds} s"),
                     "queue_ext",
                 )
                 .set_hint("The job goes on. Ask later with queue.status, queue.result or CALL queue.wait_for.");
-                return match problem {
-                    Some(problem) => report.set_detail(format!("What keeps the queue from running: {problem}.")),
-                    None => report,
-                };
+                let problem = problem.map(|problem| format!("What keeps the queue from running: {problem}."));
+                let detail: Vec<String> = failed.into_iter().chain(problem).collect();
+                return if detail.is_empty() { report } else { report.set_detail(detail.join(" ")) };
             }
             Error::JobHidden { queue, id, role } => (
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,

@@ -7,17 +7,15 @@
 //! commit (`worker::ending`), and a look now and then covers what tells nobody (COMMIT PREPARED).
 
 mod call;
+mod late;
 mod wait_for;
 
 use crate::error::{Error, SqlResult};
 use crate::history;
-use crate::pg::failure;
 use crate::pg::raise::Raised;
 use crate::pg::time::{self, Micros};
 use crate::pg::{Oid, catalog, interrupt, latch, role, shmem, spi};
 use crate::queue::{self, Queue, statements};
-use crate::run::processor;
-use crate::worker::activity;
 use crate::worker::ending::AwaitingEnd;
 use crate::{settings, wake};
 use pgrx::pg_sys;
@@ -51,7 +49,7 @@ fn until_ended(oid: Oid, id: i64, timeout: Micros) -> SqlResult<End> {
         spi::commit();
         let left = deadline - time::now();
         if left <= 0 {
-            return Err(spi::connect(|| not_ended(oid, id, timeout)).into());
+            return Err(spi::connect(|| late::not_ended(oid, id, timeout)).into());
         }
         let nap_ms = if waiting.is_woken() { settings::poll_interval_ms() } else { POLL_MS };
         sleep(&waiting, left.min(nap_ms * 1000));
@@ -103,15 +101,16 @@ fn context(queue: &Queue, id: i64, of_job: Option<String>) -> String {
     of_job.map_or(here.clone(), |context| format!("{context}\n{here}"))
 }
 
-/// The job's row, if the caller may see it: state, result, and the last of its errors.
+/// The job's row, if the caller may see it: state, result, the last of its errors, and its time.
 fn read(queue: &Queue, id: i64) -> spi::Rows {
     // Each partition has an index that finds an id; that of the ready ones begins with the priority.
     let sql = format!(
-        "SELECT state, result::text, e ->> 'sqlstate', e ->> 'message', e ->> 'detail', e ->> 'hint', e ->> 'context'
-         FROM (SELECT state, result, errors -> -1 AS e FROM {table}
+        "SELECT state, result::text, e ->> 'sqlstate', e ->> 'message', e ->> 'detail', e ->> 'hint', e ->> 'context',
+                e ->> 'attempt', run_at::text
+         FROM (SELECT state, result, errors -> -1 AS e, run_at FROM {table}
                WHERE id = $1 AND state IN ('scheduled', 'blocked', 'running', 'failed', 'done')
                UNION ALL
-               SELECT state, NULL, NULL FROM {table}
+               SELECT state, NULL, errors -> -1, run_at FROM {table}
                WHERE id = $1 AND state = 'ready' AND priority = ANY ('{{0,1,2,3,4,5,6,7,8,9}}'::smallint[])) AS job",
         table = queue.table
     );
@@ -147,23 +146,4 @@ fn exists(queue: &Queue, id: i64) -> bool {
 /// To a caller who saw nothing, a hidden job would look like one that has ended.
 fn hidden(queue: &Queue, id: i64) -> Error {
     Error::JobHidden { queue: queue.name.clone(), id, role: catalog::role_name(catalog::current_user()) }
-}
-
-fn not_ended(oid: Oid, id: i64, timeout: Micros) -> Error {
-    Error::NotEnded {
-        queue: catalog::relation_name(oid).unwrap_or_default(),
-        id,
-        seconds: timeout as f64 / 1e6,
-        problem: problem_of(oid),
-    }
-}
-
-/// Why nothing runs on the queue, as the overview says it; but for groups that stand still: the job is perhaps in
-/// none of them.
-fn problem_of(oid: Oid) -> Option<String> {
-    if processor::registered_role(oid).is_none() {
-        return Some("it has no processor, so its jobs are for clients to dequeue".into());
-    }
-    let row = failure::in_subtransaction(|| activity::overview_row(oid, false)).ok()??;
-    row.last().copied().flatten().and_then(spi::text_of)
 }

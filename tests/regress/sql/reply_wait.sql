@@ -40,11 +40,28 @@ SELECT queue.status('q', :retried);
 \set VERBOSITY terse
 CALL queue.wait_for('q', :retried, '10 ms');
 \echo :LAST_ERROR_SQLSTATE
+-- Why it has not ended is said: which attempt failed, with what, and when the next is due.
+\set VERBOSITY default
+SELECT queue.pause('q');
+UPDATE q SET run_at = '2100-01-01' WHERE id = :retried;
+CALL queue.wait_for('q', :retried, '0');
+SELECT queue.resume('q');
+\set VERBOSITY terse
 SELECT queue.enqueue('q', '{"n": 3}') AS waiting \gset
 CALL queue.wait_for('q', :waiting, '0');
 SELECT id = :waiting AS leased FROM queue.dequeue('q', 1);
 CALL queue.wait_for('q', :waiting, '0.05 s');
 \set VERBOSITY default
+-- One that is ready again after a failed attempt, and one that runs; nothing is said of attempts where none failed.
+SELECT queue.pause('q');
+CALL queue.wait_for('q', :waiting, '0');
+SELECT queue.run_now('q', :retried);
+CALL queue.wait_for('q', :retried, '0');
+SELECT queue.resume('q');
+SELECT id = :retried AS leased FROM queue.dequeue('q', 1);
+SELECT queue.pause('q');
+CALL queue.wait_for('q', :retried, '0');
+SELECT queue.resume('q');
 -- A client's ack ends it, too; so do nack on the last attempt, cancel and purge.
 SELECT queue.ack('q', :waiting, 1);
 CALL queue.wait_for('q', :waiting);

@@ -161,6 +161,22 @@ fn a_call_waits_for_retries() {
 }
 
 #[test]
+fn a_call_that_waits_for_a_retry_in_vain_says_what_failed() {
+    let server = Server::start(&[]);
+    let mut db = server.app("shop");
+    doubling(&mut db, ", backoff => '1 h', backoff_max => '1 h'");
+    // The attempt may not have been made yet.
+    until("the failed attempt is named", || {
+        let error = db.simple_query("CALL queue.call('q', '{\"n\": -1}', '100 ms')").unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "55000");
+        error.detail().is_some_and(|detail| {
+            detail.starts_with("Attempt 1 failed: negative") && detail.contains("The next is due at 2")
+        })
+    });
+}
+
+#[test]
 fn a_caller_that_goes_leaves_its_job() {
     let server = Server::start(NEVER_POLLED);
     let mut db = server.app("shop");
