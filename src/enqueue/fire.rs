@@ -3,6 +3,7 @@
 use super::direct;
 use super::nesting::Level;
 use super::spec::{Malformed, Spec};
+use super::stale::Remedy;
 use super::statement::{Form, Shape, Wanted, check, statement};
 use crate::claim;
 use crate::error::{Error, SqlResult};
@@ -44,15 +45,27 @@ struct Statement {
     sql: String,
     types: Vec<Oid>,
     plan: OnceCell<Plan>,
+    /// Of an attachment.
+    remedy: Option<Rc<Remedy>>,
     is_simple: Cell<Option<bool>>,
 }
 
 impl Statement {
-    fn of(queue: &Queue, wanted: &Wanted, shape: &Shape) -> Result<Statement, Error> {
+    fn of(
+        queue: &Queue,
+        wanted: &Wanted,
+        shape: &Shape,
+        remedy: &Option<Rc<Remedy>>,
+    ) -> Result<Statement, Error> {
+        let sql = statement(queue, wanted, shape).map_err(|error| match remedy {
+            Some(remedy) => remedy.added_to(error),
+            None => error,
+        })?;
         Ok(Statement {
-            sql: statement(queue, wanted, shape)?,
+            sql,
             types: shape.parameter_types(),
             plan: OnceCell::new(),
+            remedy: remedy.clone(),
             is_simple: Cell::new(None),
         })
     }
@@ -63,7 +76,11 @@ impl Statement {
         if let Some(plan) = self.plan.get() {
             return plan;
         }
-        let plan = Plan::prepare(&self.sql, &self.types);
+        let prepare = || Plan::prepare(&self.sql, &self.types);
+        let plan = match &self.remedy {
+            Some(remedy) => remedy.hinting(prepare),
+            None => prepare(),
+        };
         // Planning may have called a function that came by here: then it is there by now.
         self.plan.get_or_init(|| plan)
     }
@@ -241,9 +258,10 @@ fn compile(
         check_interval("delay", delay)?;
         role::pinned(|| check(&queue, &wanted, &Shape { form: Form::Nulls, ..shape }))?;
     }
-    let by_row = Statement::of(&queue, &wanted, &Shape { form: Form::Row, ..shape })?;
+    let remedy = wanted.role.map(|_| Rc::new(Remedy::of_queue(wanted.named_as, wanted.queue)));
+    let by_row = Statement::of(&queue, &wanted, &Shape { form: Form::Row, ..shape }, &remedy)?;
     let at_once = match form {
-        Form::Tables => Some(Statement::of(&queue, &wanted, &shape)?),
+        Form::Tables => Some(Statement::of(&queue, &wanted, &shape, &remedy)?),
         _ => None,
     };
     Ok(Compiled {

@@ -12,6 +12,7 @@ pub mod plain;
 pub mod planned;
 pub mod source;
 pub mod spec;
+pub mod stale;
 pub mod statement;
 
 use crate::error::{Error, SqlResult, required};

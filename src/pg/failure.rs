@@ -241,7 +241,8 @@ pub fn is_raised() -> bool {
     std::thread::panicking()
 }
 
-struct RestoreStack(*mut pg_sys::ErrorContextCallback);
+/// Puts the stack of callbacks back when it is dropped.
+pub(super) struct RestoreStack(pub(super) *mut pg_sys::ErrorContextCallback);
 
 impl Drop for RestoreStack {
     fn drop(&mut self) {

@@ -22,6 +22,7 @@ pub mod feed;
 pub mod group;
 pub mod guard;
 pub mod held;
+pub mod hint;
 pub mod hooks;
 mod indexes;
 pub mod insert;

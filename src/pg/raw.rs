@@ -6,6 +6,8 @@ use pgrx::pg_sys::{self, Datum, EState, List, ResultRelInfo, TupleTableSlot};
 
 // Declared here as they are in Postgres' own headers.
 unsafe extern "C-unwind" {
+    /// In a callback of errfinish.
+    pub fn errhint(format: *const std::ffi::c_char, ...) -> i32;
     // To claim rows.
     pub fn GetLatestSnapshot() -> pg_sys::Snapshot;
     pub fn RegisterSnapshot(snapshot: pg_sys::Snapshot) -> pg_sys::Snapshot;

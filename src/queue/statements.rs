@@ -210,7 +210,9 @@ pub fn is_done(queue: &Queue, id: &str) -> String {
 /// job that waits at a lower importance, put there by a resync, say, is not to wait as long as that.
 pub fn combine(queue: &Queue, mode: OnConflict) -> String {
     let priority = match mode {
-        OnConflict::Replace | OnConflict::Debounce | OnConflict::Merge => "least((p.o).priority, (p.n).priority)",
+        OnConflict::Replace | OnConflict::Debounce | OnConflict::Merge => {
+            "least((p.o).priority, (p.n).priority)"
+        }
         OnConflict::Skip | OnConflict::Error => "(p.o).priority",
     };
     let (payload, column): (&str, fn(String) -> String) = match mode {

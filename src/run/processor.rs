@@ -170,7 +170,9 @@ pub fn why_not_found(queue: Oid) -> Option<String> {
     }
     let returns_set = rows.get(0, 5) == Some(true);
     returns_set.then(|| {
-        format!("function {function} returns a set now: register it again with then_queue and replace => true")
+        format!(
+            "function {function} returns a set now: register it again with then_queue and replace => true"
+        )
     })
 }
 

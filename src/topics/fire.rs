@@ -5,6 +5,7 @@
 use super::attach::{Wanted, statement};
 use crate::enqueue::attach::{find, not_attached};
 use crate::enqueue::fire::firing_of;
+use crate::enqueue::stale::Remedy;
 use crate::enqueue::statement::{Form, Shape};
 use crate::enqueue::{Header, More};
 use crate::error::{Error, SqlResult};
@@ -93,7 +94,9 @@ fn compile(firing: &Firing) -> Result<Compiled, Error> {
     if form == Form::Tables {
         firing.register_transition_tables();
     }
-    let plan = role::as_role(wanted.role, || Plan::prepare(&sql, &shape.parameter_types()));
+    let remedy = Remedy::of_topic(wanted.named_as, &wanted.topic);
+    let prepare = || remedy.hinting(|| Plan::prepare(&sql, &shape.parameter_types()));
+    let plan = role::as_role(wanted.role, prepare);
     Ok(Compiled {
         topic: wanted.topic,
         role: wanted.role,
