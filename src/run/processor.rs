@@ -184,7 +184,8 @@ pub fn registered_role(queue: Oid) -> Option<Oid> {
 }
 
 impl Processor {
-    fn plan(&self, queue: &Queue, with_results: bool) -> Rc<Plan> {
+    /// For so many jobs.
+    fn plan(&self, queue: &Queue, with_results: bool, jobs: usize) -> Rc<Plan> {
         let call = |argument: &str| {
             let call = format!("{}({argument})", self.function);
             if with_results && !self.returns_void {
@@ -193,15 +194,18 @@ impl Processor {
                 call
             }
         };
-        let sql = match self.shape {
+        let (sql, argument) = match self.shape {
+            // The shortest way for a job that a worker was woken for. Named, so that it is not the text for a batch.
+            Shape::Job if jobs == 1 => (format!("SELECT {} AS job", call("$1")), queue.row_type),
             // Not FROM unnest(), which takes each row apart and keeps all of them, to put them together again.
             // A query that returns a set stays a query of its own, so the call is made once for each of its rows.
-            Shape::Job => {
-                format!("SELECT {} FROM (SELECT pg_catalog.unnest($1) AS job) AS jobs", call("jobs.job"))
-            }
-            Shape::Batch => format!("SELECT {}", call("$1")),
+            Shape::Job => (
+                format!("SELECT {} FROM (SELECT pg_catalog.unnest($1) AS job) AS jobs", call("jobs.job")),
+                queue.row_array_type,
+            ),
+            Shape::Batch => (format!("SELECT {}", call("$1")), queue.row_array_type),
         };
-        queue.plan(sql, &[queue.row_array_type])
+        queue.plan(sql, &[argument])
     }
 
     /// Calls the function over these jobs, in order. `on_job` is told the number of jobs finished so far
@@ -213,12 +217,16 @@ impl Processor {
         with_results: bool,
         on_job: &mut dyn FnMut(usize),
     ) -> Vec<Option<String>> {
-        let plan = self.plan(queue, with_results);
+        let plan = self.plan(queue, with_results, rows.len());
+        let argument = match (self.shape, rows) {
+            (Shape::Job, [row]) => *row,
+            _ => array::of_rows(queue.row_type, rows),
+        };
         let wanted = with_results && !self.returns_void;
         let timer = StatementTimer::start(self.timeout_ms);
         let mut results = Vec::with_capacity(rows.len());
         let mut finished = 0;
-        plan.for_each(&[Some(array::of_rows(queue.row_type, rows))], &mut |row| {
+        plan.for_each(&[Some(argument)], &mut |row| {
             if wanted {
                 results.push(row[0].and_then(spi::text_of));
             }
