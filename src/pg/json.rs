@@ -31,9 +31,7 @@ impl Kind {
             _ => None,
         }
     }
-}
 
-impl Kind {
     /// Are values of any length?
     pub fn varies(self) -> bool {
         matches!(self, Kind::Text | Kind::Numeric | Kind::Jsonb)

@@ -12,6 +12,13 @@ use crate::{claim, enqueue, group, keys, limit, queue, raw_function, sql_functio
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+sql_function!(create_queue);
+sql_function!(alter_queue);
+sql_function!(pause);
+sql_function!(resume);
+sql_function!(drop_queue);
+raw_function!(purge, purge_states);
+
 /// `queue.create_queue`
 #[allow(clippy::too_many_arguments)]
 fn create_queue(
@@ -276,13 +283,6 @@ fn attached_sources(oid: Oid) -> Vec<Oid> {
     let rows = queue::as_extension(|| spi::run(SOURCES, &[pg_sys::REGCLASSOID], &[spi::arg(oid)]));
     (0..rows.len()).filter_map(|row| rows.get(row, 1)).collect()
 }
-
-sql_function!(create_queue);
-sql_function!(alter_queue);
-sql_function!(pause);
-sql_function!(resume);
-sql_function!(drop_queue);
-raw_function!(purge, purge_states);
 
 fn purge_states(call: &Call) -> SqlResult<Datum> {
     let oid: Oid = required("queue", call.arg(0))?;

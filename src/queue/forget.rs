@@ -6,8 +6,7 @@
 
 use crate::error::{SqlResult, required};
 use crate::pg::{Oid, spi, xact};
-use crate::queue;
-use crate::sql_function;
+use crate::{queue, sql_function};
 use pgrx::pg_sys;
 
 sql_function!(forget_queue);
