@@ -184,8 +184,8 @@ pub fn registered_role(queue: Oid) -> Option<Oid> {
 }
 
 impl Processor {
-    /// For so many jobs.
-    fn plan(&self, queue: &Queue, with_results: bool, jobs: usize) -> Rc<Plan> {
+    /// `alone`: for a single job, which is the argument itself.
+    fn plan(&self, queue: &Queue, with_results: bool, alone: bool) -> Rc<Plan> {
         let call = |argument: &str| {
             let call = format!("{}({argument})", self.function);
             if with_results && !self.returns_void {
@@ -196,7 +196,7 @@ impl Processor {
         };
         let (sql, argument) = match self.shape {
             // The shortest way for a job that a worker was woken for. Named, so that it is not the text for a batch.
-            Shape::Job if jobs == 1 => (format!("SELECT {} AS job", call("$1")), queue.row_type),
+            Shape::Job if alone => (format!("SELECT {} AS job", call("$1")), queue.row_type),
             // Not FROM unnest(), which takes each row apart and keeps all of them, to put them together again.
             // A query that returns a set stays a query of its own, so the call is made once for each of its rows.
             Shape::Job => (
@@ -217,11 +217,9 @@ impl Processor {
         with_results: bool,
         on_job: &mut dyn FnMut(usize),
     ) -> Vec<Option<String>> {
-        let plan = self.plan(queue, with_results, rows.len());
-        let argument = match (self.shape, rows) {
-            (Shape::Job, [row]) => *row,
-            _ => array::of_rows(queue.row_type, rows),
-        };
+        let alone = self.shape == Shape::Job && rows.len() == 1;
+        let plan = self.plan(queue, with_results, alone);
+        let argument = if alone { rows[0] } else { array::of_rows(queue.row_type, rows) };
         let wanted = with_results && !self.returns_void;
         let timer = StatementTimer::start(self.timeout_ms);
         let mut results = Vec::with_capacity(rows.len());
